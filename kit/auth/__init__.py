@@ -1,0 +1,1 @@
+"""Signing in: SASL mechanisms without I/O, the vault, the budget of attempts."""

@@ -1,0 +1,1 @@
+"""What the kit knows, as data: patterns, meanings, sources, dates."""

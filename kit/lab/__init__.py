@@ -1,0 +1,1 @@
+"""What `kit lab` starts: the launcher and the Jupyter configuration."""

@@ -1,0 +1,1 @@
+"""Mail logs: source → envelope → parse → join → AuthLog."""

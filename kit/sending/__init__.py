@@ -1,0 +1,1 @@
+"""The SMTP dialogue, its two drivers, and the test message."""
