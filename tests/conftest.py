@@ -1,0 +1,49 @@
+"""What a test needs from the machine is said with `@pytest.mark.needs(…)`, and what is missing is never passed over in silence.
+
+On a developer's laptop a test whose need is missing is left out, and the run ends by saying which and how to get it. Where
+KIT_TEST_REQUIRE_ALL=1 is set (as `.ci/run` does), the same test fails.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import defaultdict
+
+import pytest
+
+REQUIRE_ALL = os.environ.get("KIT_TEST_REQUIRE_ALL") == "1"
+
+# need → (how to tell that it is here, how to get it)
+NEEDS = {
+    "postfix": (lambda: bool(_which("postfix")) and os.geteuid() == 0, "as root: apt-get install postfix"),
+    "dovecot": (lambda: bool(_which("dovecot")) and os.geteuid() == 0, "as root: apt-get install dovecot-imapd dovecot-submissiond"),
+    "chromium": (lambda: bool(_which("chromium")), "apt-get install chromium"),
+    "secret-service": (lambda: bool(_which("dbus-run-session") and _which("gnome-keyring-daemon")), "apt-get install dbus gnome-keyring"),
+    "root": (lambda: hasattr(os, "geteuid") and os.geteuid() == 0, "run the tests as root"),
+}
+_left_out: dict[str, list[str]] = defaultdict(list)
+
+
+def _which(name: str) -> str | None:
+    # Servers live in /usr/sbin, which is not on everybody's PATH.
+    return shutil.which(name, path=os.environ.get("PATH", "") + os.pathsep + "/usr/sbin")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark in item.iter_markers("needs"):
+        for need in mark.args:
+            present, remedy = NEEDS[need]
+            if not present():
+                if REQUIRE_ALL:
+                    pytest.fail(f"this machine has no {need}, and KIT_TEST_REQUIRE_ALL=1 asks for it: {remedy}", pytrace=False)
+                _left_out[need].append(item.nodeid)
+                pytest.skip(f"needs {need}: {remedy}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for need, tests in sorted(_left_out.items()):
+        terminalreporter.section(f"left out for want of {need}: {len(tests)}", sep="-")
+        terminalreporter.write_line(f"to run them: {NEEDS[need][1]}")
+        for test in tests:
+            terminalreporter.write_line(f"  {test}")
