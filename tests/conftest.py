@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections import defaultdict
 
 import pytest
@@ -20,6 +21,7 @@ NEEDS = {
     "dovecot": (lambda: bool(_which("dovecot")) and os.geteuid() == 0, "as root: apt-get install dovecot-imapd dovecot-submissiond"),
     "chromium": (lambda: bool(_which("chromium")), "apt-get install chromium"),
     "secret-service": (lambda: bool(_which("dbus-run-session") and _which("gnome-keyring-daemon")), "apt-get install dbus gnome-keyring"),
+    "linux": (lambda: sys.platform.startswith("linux"), "run the tests on Linux; other systems always have a vault"),
     "root": (lambda: hasattr(os, "geteuid") and os.geteuid() == 0, "run the tests as root"),
 }
 _left_out: dict[str, list[str]] = defaultdict(list)
