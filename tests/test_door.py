@@ -17,6 +17,7 @@ LAYERS = [
     "errors",
     "redact",
     "knowledge",
+    "fields",
     "profiles",
     "auth",
     "explain",
