@@ -8,7 +8,7 @@ import tempfile
 import tomllib
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypedDict, Unpack
 
 from kit import fields
 from kit.errors import ProfileError, UsageError
@@ -58,63 +58,56 @@ def build_profile(
     )
 
 
-def resolve_target(
-    target: str,
-    *,
-    port: int | None = None,
-    security: str | None = None,
-    user: str | None = None,
-    mechanism: str | None = None,
-    sender: str | None = None,
-    ca_file: str | None = None,
-    timeout: float | None = None,
-    path: Path | None = None,
-) -> Profile:
-    """What `kit check TARGET` means: a saved profile's name, else a mail address of a known service, else a host.
+class Options(TypedDict, total=False):
+    """What may be said beside a target, and then counts instead of what the target says. None is not said."""
 
-    Options override what the target says.
+    port: int | None
+    security: str | None
+    user: str | None
+    mechanism: str | None
+    sender: str | None
+    ca_file: str | None
+    timeout: float | None
+
+
+def resolve_target(target: str, *, path: Path | None = None, **options: Unpack[Options]) -> Profile:
+    """What `kit check TARGET` means: a saved profile's name, else a mail address of a known service, else a host.
 
     Raises:
         UsageError: the target or an option cannot be right; the message says what is allowed.
     """
-    saved = {profile.name: profile for profile in load_profiles(path)}
-    base = saved.get(target)
-    if base is None:
-        base = discover(target)
-        if port is None and "@" not in target:
-            _, port = fields.split_host_port(target)  # a port that somebody typed is never moved
-    port, security = _settle(base, port, security)
-    return build_profile(
-        host=base.host,
-        port=port,
-        security=security,
-        user=base.user if user is None else user,
-        mechanism=base.mechanism if mechanism is None else mechanism,
-        sender=base.sender if sender is None else sender,
-        ca_file=base.ca_file if ca_file is None else ca_file,
-        timeout=base.timeout if timeout is None else timeout,
-        name=base.name,
-    )
+    for saved in load_profiles(path):
+        if saved.name == target:
+            return _override(saved, options)
+    return discover(target, **options)
 
 
-def discover(target: str) -> Profile:
+def discover(target: str, **options: Unpack[Options]) -> Profile:
     """The profile that a mail address or a host (`host`, `host:port`, `[IPv6]:port`) stands for. Asks nobody.
 
     Raises:
         UsageError: the address belongs to no known service, or the host cannot be one.
     """
-    if "@" in target:
-        user = fields.check_address("TARGET", target)
-        provider = find_provider(target)
-        if provider is None:
-            raise UsageError(
-                "the kit does not know the mail server of this domain",
-                where=fields.shown(target),
-                next_step=f"Ask whoever runs it for the server's name, then: kit check HOST --user {shlex.quote(target)}",
-            )
-        return build_profile(host=provider.host, port=provider.port, security=provider.security, user=user)
-    host, port = fields.split_host_port(target)
-    return build_profile(host=host, port=port)
+    if "@" not in target:
+        host, port = fields.split_host_port(target)
+        if port is not None and options.get("port") is None:
+            options["port"] = port  # a port that somebody typed is never moved
+        return _override(build_profile(host=host, port=port), options)
+    user = fields.check_address("TARGET", target)
+    provider = find_provider(target)
+    if provider is None:
+        raise UsageError(
+            "the kit does not know the mail server of this domain",
+            where=fields.shown(target),
+            next_step=f"Ask whoever runs it for the server's name, then: kit check HOST --user {shlex.quote(target)}",
+        )
+    return _override(build_profile(host=provider.host, port=provider.port, security=provider.security, user=user), options)
+
+
+def _override(base: Profile, options: Options) -> Profile:
+    port, security = _settle(base, options.get("port"), options.get("security"))
+    said = {field: value for field, value in options.items() if value is not None}
+    return build_profile(**(asdict(base) | said | {"port": port, "security": security}))
 
 
 def _settle(base: Profile, port: int | None, security: str | None) -> tuple[int, str]:
