@@ -1,0 +1,258 @@
+"""What a server's reply means: pure functions from text to an Explanation or a Finding.
+
+The known texts and codes are in `kit/knowledge/replies.toml`; here is only how a reply is found in what somebody
+pasted, and how the table is asked. A known text gives a full answer; a code alone gives a weaker one, and says so by
+its words; anything else is `unknown`. Nothing is ever made up, and nothing pasted is ever given back.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final
+
+from kit.errors import KnowledgeError
+from kit.knowledge.load import load_table
+from kit.model import Cause, Explanation, Finding, Reply, Severity
+from kit.redact import mask
+
+LIMIT: Final = 64 * 1024  # characters of a pasted text that are looked at
+EVIDENCE_LIMIT: Final = 500  # characters of a reply that a finding keeps
+
+# Every code that SMTP and its extensions define (RFC 5321 section 4.2.3, RFC 4954, RFC 5248 registry).
+_CODES: Final = frozenset(
+    (
+        *(211, 214, 220, 221, 235, 250, 251, 252, 334, 354, 421, 432, 450, 451, 452, 454, 455, 458, 459),
+        *(500, 501, 502, 503, 504, 521, 523, 525, 530, 534, 535, 538, 550, 551, 552, 553, 554, 555, 556, 557),
+    )
+)
+_CHALLENGES: Final = (334, 354)
+_ENHANCED: Final = r"[245]\.\d{1,3}\.\d{1,3}(?![\w.])"
+_CODE_AND_ENHANCED: Final = re.compile(rf"(?<![\w.])([245]\d\d)[- ,:'\"b#]{{1,5}}({_ENHANCED})")
+# Where a reply begins: at the start, or behind what programs put before it ("said: ", "(535, b'…", "S: ", "error 535").
+_START: Final = r"(?:^|[:=>(\[\"'|] ?|\b(?:code|error|status|smtp|reply|response|said|server|dsn) )"
+_CODE_ALONE: Final = re.compile(rf"(?i){_START}([2345]\d\d)(-|(?![\w.]))")
+_ENHANCED_ALONE: Final = re.compile(rf"(?i){_START}({_ENHANCED})")
+# Words that make a number a reply. "535 users complain" has none of them.
+_MAIL_WORDS: Final = re.compile(
+    r"(?i)\b(?:smtp|esmtp|e?auth\w*|log[ -]?in|sign[ -]?in|passw\w+|credentials?|username|user unknown|unknown user|no such user|mailbox|recipient"
+    r"|sender|relay(?:ing)?|starttls|tls|ssl|encrypt\w*|command|sequence|syntax|denied|reject\w*|refused|not allowed|not permitted|disabled"
+    r"|blocked|policy|unavailable|too many|quota|try again|temporar\w+|ok|bye|queued|hello|go ahead|end data|ready|accepted|busy|closing|connections?|service)\b"
+)
+_COUNTED: Final = re.compile(
+    r"(?i) (?:(?:failed|bad|wrong|new) )?(?:log[ -]?in|sign[ -]?in|auth\w*|password) (?:attempts|failures|tries|errors|requests)\b"
+)
+_IN_REPLY_TO: Final = re.compile(r"(?i)in reply to (?:the )?(end of data|data|auth|mail from|rcpt to|starttls|ehlo)")
+_STAGE_OF: Final = {"end of data": "data", "mail from": "mail", "rcpt to": "rcpt"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """One [[reply]] of the table."""
+
+    pattern: re.Pattern[str]
+    hosts: tuple[str, ...]
+    severity: Severity
+    explanation: Explanation
+
+
+@dataclass(frozen=True, slots=True)
+class _Code:
+    """One [[code]] of the table."""
+
+    code: str
+    stages: tuple[str, ...]
+    explanation: Explanation
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The reply's codes as found in a text; 0 where only an enhanced code stands there."""
+
+    code: int
+    enhanced: str | None = None
+
+    @property
+    def accepted(self) -> bool:
+        return 200 <= self.code < 400
+
+
+def explain(text: str, *, stage: str | None = None, host: str | None = None) -> Explanation:
+    """What `text` means: a reply, or a line of a log or a program in which one stands.
+
+    Args:
+        text: what somebody pasted; only the first 64 Ki characters count.
+        stage: what was being done: `banner`, `ehlo`, `starttls`, `auth`, `mail`, `rcpt` or `data`.
+        host: the server, where it is known; some words mean different things at different providers.
+
+    Returns:
+        An Explanation; its cause is `none` where the text is no failure, `unknown` where the kit has no answer.
+    """
+    line = _one_line(text)
+    if stage is None and (told := _IN_REPLY_TO.search(line)):
+        stage = _STAGE_OF.get(told[1].lower(), told[1].lower())
+    return _judge(line, _find(line, trusted=stage is not None), stage, host)[0]
+
+
+def finding(reply: Reply, *, stage: str, host: str | None = None) -> Finding:
+    """What a live server's `reply` means at `stage`, with the reply as evidence.
+
+    Args:
+        reply: as the dialogue read it.
+        stage: `banner`, `ehlo`, `starttls`, `auth`, `mail`, `rcpt` or `data`.
+        host: the server's name.
+    """
+    explanation, severity = _judge(_one_line(reply.text), _Found(reply.code, reply.enhanced), stage, host)
+    evidence = _printable(mask(reply.text))[:EVIDENCE_LIMIT]
+    return Finding(
+        cause=explanation.cause,
+        severity=severity,
+        title=explanation.title,
+        next_step=explanation.next_step,
+        evidence=(evidence,) if evidence else (),
+    )
+
+
+def _judge(line: str, found: _Found | None, stage: str | None, host: str | None) -> tuple[Explanation, Severity]:
+    """The table's answer: a known text, else the codes, else an honest no."""
+    # 334 is no failure by itself, but some servers put their refusal behind it.
+    if not (found and found.accepted and found.code != 334):
+        for known in _known():
+            if _at_host(known.hosts, host, line) and known.pattern.search(line):
+                return known.explanation, known.severity
+    if found is None:
+        return _NO_REPLY, Severity.NOTE
+    if found.accepted:
+        return (_CHALLENGE if found.code in _CHALLENGES else _ACCEPTED), Severity.OK
+    later = str(found.code or found.enhanced).startswith("4")
+    for row in _codes():
+        if row.code in _names(found) and (not row.stages or stage in row.stages):
+            return row.explanation, Severity.WARNING if later else Severity.ERROR
+    return (_LATER, Severity.WARNING) if later else (_REFUSED, Severity.ERROR)
+
+
+def _at_host(hosts: tuple[str, ...], host: str | None, line: str) -> bool:
+    if not hosts:
+        return True
+    if host is None:
+        return any(name in line.lower() for name in hosts)
+    return any(f".{host.lower().rstrip('.')}".endswith(f".{name}") for name in hosts)
+
+
+def _names(found: _Found) -> tuple[str, ...]:
+    """How the table may call this code: `535`, `x.7.8`."""
+    enhanced = f"x{found.enhanced[1:]}" if found.enhanced else ""
+    return (enhanced, str(found.code))
+
+
+def _find(line: str, *, trusted: bool) -> _Found | None:
+    """The reply in `line`: the first failing one, else the first. `trusted`: the line is known to be a reply."""
+    every = [_Found(int(m[1]), m[2]) for m in _CODE_AND_ENHANCED.finditer(line) if m[1][0] == m[2][0]]
+    for match in _CODE_ALONE.finditer(line):
+        code, rest = int(match[1]), line[match.end(1) : match.end(1) + 200]
+        if code in _CODES and not _COUNTED.match(rest):
+            bare = not rest.strip(" .!?\"')]") and match.start() == 0
+            foreign = match.start() == 0 and (code in _CHALLENGES or not rest.isascii())
+            before = line[max(0, match.start() - 100) : match.end()]
+            if trusted or bare or foreign or match[2] == "-" or _MAIL_WORDS.search(rest) or _MAIL_WORDS.search(before):
+                every.append(_Found(code))
+    lone = None if every else _ENHANCED_ALONE.search(line)
+    if lone and (trusted or _MAIL_WORDS.search(line, lone.end(), lone.end() + 200)):
+        every.append(_Found(250 if lone[1][0] == "2" else 0, lone[1]))
+    return next((found for found in every if not found.accepted), every[0] if every else None)
+
+
+def _one_line(text: str) -> str:
+    r"""`text` as one printable line: breaks (also spelled `\n`) and control characters are spaces, entities are
+    characters, and what a multi-line reply repeats at the start of each line is gone.
+    """
+    text = re.sub(r"(?:\\r)?\\n", " ", html.unescape(text[:LIMIT]))
+    text = re.sub(r"\s+", " ", _printable(text)).strip()
+    if match := re.search(rf"(?<![\w.])([245]\d\d)[- ](?:{_ENHANCED})?", text):
+        again = rf"(?<= ){match[1]}[- ](?:{_ENHANCED} ?)?"
+        text = text[: match.end()] + re.sub(again, "", text[match.end() :])
+    return text
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+@cache
+def _known() -> tuple[_Known, ...]:
+    """The [[reply]] entries, in the table's order."""
+    try:
+        return tuple(
+            _Known(
+                re.compile(entry["pattern"], re.IGNORECASE),
+                tuple(entry.get("hosts", ())),
+                Severity(entry["severity"]),
+                _explanation(entry, [f"{source} (checked {entry['checked']})" for source in entry["sources"]]),
+            )
+            for entry in load_table("replies")["reply"]
+        )
+    except (KeyError, ValueError, re.error) as fault:
+        raise _broken(fault) from fault
+
+
+@cache
+def _codes() -> tuple[_Code, ...]:
+    """The [[code]] entries, in the table's order."""
+    try:
+        return tuple(
+            _Code(row["code"], tuple(row.get("stages", ())), _explanation(row, [row["source"]])) for row in load_table("replies")["code"]
+        )
+    except (KeyError, ValueError) as fault:
+        raise _broken(fault) from fault
+
+
+def _explanation(entry: dict[str, Any], sources: list[str]) -> Explanation:
+    return Explanation(
+        cause=Cause(entry["cause"]),
+        provider=entry.get("provider"),
+        title=entry["title"],
+        next_step=entry["next_step"],
+        verify=entry.get("verify"),
+        sources=tuple(sources),
+        alternatives=tuple(_explanation(other, []) for other in entry.get("alternative", ())),
+    )
+
+
+def _broken(fault: Exception) -> KnowledgeError:
+    return KnowledgeError(f"an entry does not read ({fault})", where="kit/knowledge/replies.toml", next_step="Please report it")
+
+
+_NO_REPLY: Final = Explanation(
+    cause=Cause.UNKNOWN,
+    provider=None,
+    title="The kit finds no server's reply in this text that it knows",
+    next_step="Paste the line with the server's own words, from its code on (such as 535 5.7.8 …). A client's log in debug mode has it.",
+)
+_ACCEPTED: Final = Explanation(
+    cause=Cause.NONE,
+    provider=None,
+    title="No failure: the server agreed to this step",
+    next_step="If the mail does not arrive all the same, look at what came after this line.",
+)
+_CHALLENGE: Final = Explanation(
+    cause=Cause.NONE,
+    provider=None,
+    title="No failure: the server waits for the client to go on",
+    next_step="The answer that counts is the server's next one.",
+)
+_LATER: Final = Explanation(
+    cause=Cause.UNKNOWN,
+    provider=None,
+    title="The server says “later”: it refused for now, for a reason that the kit does not know",
+    next_step="Wait some minutes and try once more. If it stays, ask the server's administrator with the time and these words.",
+    sources=("RFC 5321 section 4.2.1 (4yz)",),
+)
+_REFUSED: Final = Explanation(
+    cause=Cause.UNKNOWN,
+    provider=None,
+    title="The server refused, for a reason that the kit does not know",
+    next_step="Read the server's own words, and ask its administrator with the time and these words. Trying again will not help.",
+    sources=("RFC 5321 section 4.2.1 (5yz)",),
+)

@@ -1,0 +1,169 @@
+"""`explain`: the reply is found in what people paste; what is not known is not made up; nothing pasted comes back."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kit.explain import EVIDENCE_LIMIT, explain, finding
+from kit.model import Cause, Reply, Severity, to_plain
+
+# What was pasted, its cause, and why.
+PASTED = [
+    # the forms in which replies arrive
+    ("535 5.7.8 Error: authentication failed: UGFzc3dvcmQ6", "credentials", "Postfix as it speaks; UGFz… is no secret"),
+    ("smtplib.SMTPAuthenticationError: (535, b'5.7.8 Error: authentication failed: ')", "credentials", "Python's exception"),
+    (
+        "Error: Invalid login: 535-5.7.8 Username and Password not accepted. For more information",
+        "app-password-needed",
+        "nodemailer's prefix",
+    ),
+    (
+        "status=deferred (host smtp.example.com[192.0.2.25] said: 530 5.7.0 Must issue a STARTTLS command first (in reply to MAIL FROM command))",
+        "tls-required",
+        "Postfix as a client",
+    ),
+    ("<b>535&nbsp;5.7.3 Authentication unsuccessful</b> [XY.example]", "credentials", "HTML entities"),
+    (
+        "S: 535 Incorrect authentication data\r\nC: QUIT\r\nS: 221 closing",
+        "credentials",
+        "a transcript: the failure counts, not the goodbye",
+    ),
+    ("SmtpClientAuthentication is disabled for the Mailbox", "method-disabled", "a text without its code"),
+    ("5.7.57 Client not authenticated to send mail.", "not-authenticated", "an enhanced code alone"),
+    ("535", "credentials", "a code without its text"),
+    ("error 535", "credentials", "a code as a program reports it"),
+    ("535 Falsche Zugangsdaten für postfach", "credentials", "a reply in another language"),
+    # one reply inside another: the inner one is the cause
+    (
+        "530 5.7.57 Client not authenticated [535 5.7.139 Authentication unsuccessful, basic authentication is disabled.]",
+        "method-disabled",
+        "",
+    ),
+    # codes that mean another thing than they seem
+    ("535 5.7.8 Your mailbox has been suspended", "account-blocked", "535 is not always a password"),
+    ("503 5.5.1 Error: authentication not enabled", "auth-not-offered", ""),
+    ("454 4.7.0 Temporary authentication failure: Connection lost to authentication server", "backend-unavailable", "not the password"),
+    # no known text: the code speaks
+    ("535 5.7.8 Nope, authentication says no", "credentials", "RFC 4954: 5.7.8 is credentials invalid"),
+    ("534 5.7.9 authentication needs something else", "mechanism-unsupported", "RFC 4954: too weak"),
+    ("525 5.7.13 sign-in stopped", "account-blocked", "RFC 5248 registry: user account disabled"),
+    ("550 5.1.1 <x@example.com>... mailbox gone", "recipient", "RFC 3463: bad destination mailbox"),
+    ("552 5.2.2 mailbox full", "quota", "RFC 3463: mailbox full"),
+    ("538 encryption wanted", "tls-required", "RFC 4954: 538"),
+    # known codes, unknown matter
+    ("554 5.9.9 policy of the house", "unknown", "permanent, nothing more is known"),
+    ("451 4.9.9 temporarily rejected", "unknown", "later, nothing more is known"),
+    # no failure
+    ("235 2.7.0 Authentication successful", "none", ""),
+    ("250 2.0.0 Ok: queued as 4F2A11C0D3", "none", ""),
+    ("250-AUTH PLAIN LOGIN", "none", ""),
+    ("334 UGFzc3dvcmQ6", "none", "a challenge is no failure"),
+    ("220 mail.example.com ESMTP Postfix", "none", ""),
+    # numbers that only look like codes
+    ("535 users complain about the new printer", "unknown", ""),
+    ("there were 535 failed logins last week", "unknown", ""),
+    ("535 login attempts were made", "unknown", ""),
+    ("550 Main Street, Springfield", "unknown", ""),
+    ("MySQL 5.7.8 was released", "unknown", ""),
+    ("192.0.2.535 and 10.5.7.8", "unknown", ""),
+    ("order 535-5512 has left the store", "unknown", ""),
+    ("hello", "unknown", ""),
+    ("", "unknown", ""),
+]
+
+
+@pytest.mark.parametrize(("text", "cause", "_why"), PASTED, ids=[p[0][:40] for p in PASTED])
+def test_pasted(text, cause, _why):
+    assert explain(text).cause == cause
+
+
+@pytest.mark.parametrize(
+    ("code", "stage", "cause"),
+    [
+        (535, "auth", "credentials"),  # RFC 4954 section 6
+        (530, "auth", "tls-required"),  # RFC 3207 section 4
+        (530, "mail", "not-authenticated"),  # RFC 4954 section 6
+        (550, "rcpt", "recipient"),  # RFC 5321 section 4.2.3
+        (550, "mail", "sender-not-allowed"),
+        (550, "data", "unknown"),
+        (504, "auth", "mechanism-unsupported"),  # RFC 4954 section 4
+        (504, "rcpt", "unknown"),
+        (454, "starttls", "backend-unavailable"),  # RFC 3207 section 4
+        (554, "banner", "unreachable"),  # RFC 5321 section 3.1
+        (235, "auth", "none"),
+        (250, "rcpt", "none"),
+        (999, "auth", "unknown"),  # no code at all; a server may say anything
+    ],
+)
+def test_a_code_means_what_it_means_at_its_stage(code, stage, cause):
+    assert finding(Reply(code=code, lines=("zork",)), stage=stage).cause == cause
+
+
+def test_the_stage_is_read_from_what_postfix_adds():
+    said = "host mx.example.com[192.0.2.25] said: 550 zork (in reply to RCPT TO command)"
+    assert explain(said).cause is Cause.RECIPIENT
+    assert explain(said.replace("RCPT TO", "MAIL FROM")).cause is Cause.SENDER_NOT_ALLOWED
+
+
+def test_the_same_words_mean_another_thing_at_another_host():
+    text = "535 5.7.8 Error: authentication failed: authentication failure"
+    assert explain(text).cause is Cause.CREDENTIALS
+    assert explain(text, host="smtp.mail.me.com").cause is Cause.APP_PASSWORD_NEEDED
+    assert explain(text, host="smtp.mail.me.com.").provider == "iCloud"
+    assert explain(text, host="notmail.me.com.example.org").cause is Cause.CREDENTIALS
+    assert explain(text, host="hotmail.me.com").cause is Cause.CREDENTIALS
+
+
+def test_an_answer_with_several_causes_says_so_and_how_to_tell():
+    got = explain("535 5.7.3 Authentication unsuccessful [XY0PR01CA0001.example.prod.outlook.com]")
+    assert {other.cause for other in got.alternatives} == {Cause.METHOD_DISABLED, Cause.TOKEN_REJECTED}
+    assert got.verify
+    assert all("checked 2" in source for source in got.sources)
+
+
+def test_finding_has_severity_and_the_servers_words():
+    reply = Reply(code=535, enhanced="5.7.8", lines=("5.7.8 Error: authentication failed: ",))
+    got = finding(reply, stage="auth")
+    assert got.severity is Severity.ERROR
+    assert got.evidence == ("535 5.7.8 Error: authentication failed: ",)
+    assert finding(Reply(code=250, lines=("OK",)), stage="rcpt").severity is Severity.OK
+    assert finding(Reply(code=451, lines=("4.3.0 zork",), enhanced="4.3.0"), stage="data").severity is Severity.WARNING
+
+
+def test_a_success_is_not_read_as_a_failure_for_its_words():
+    # A banner may say anything; what counts is its 220.
+    assert finding(Reply(code=220, lines=("relay access denied to bad people, ESMTP",)), stage="banner").cause is Cause.NONE
+
+
+def test_evidence_is_bounded_printable_and_masked():
+    reply = Reply(code=535, lines=("no \x1b[31m AUTH PLAIN AGFubmEAaHVudGVyMg== password=hunter2 " + "x" * 5000,))
+    (evidence,) = finding(reply, stage="auth").evidence
+    assert len(evidence) == EVIDENCE_LIMIT
+    assert evidence.isprintable()
+    assert "AGFubmEA" not in evidence
+    assert "hunter2" not in evidence
+
+
+@given(st.text(max_size=300), st.sampled_from([None, "auth", "rcpt", "banner"]))
+def test_any_text_gets_an_answer_of_the_kits_own_words(text, stage):
+    got = json.dumps(to_plain(explain(text, stage=stage)), ensure_ascii=False)
+    assert got.isprintable()
+    assert explain(text + " 7fj3kq9z", stage=stage).next_step.find("7fj3kq9z") < 0
+
+
+@given(st.integers(0, 999), st.text(max_size=100), st.sampled_from(["banner", "ehlo", "starttls", "auth", "mail", "rcpt", "data"]))
+def test_any_reply_becomes_a_finding(code, text, stage):
+    got = finding(Reply(code=code, lines=(text,)), stage=stage)
+    assert (got.cause is Cause.NONE) <= (200 <= code < 400)
+    assert all(e.isprintable() for e in got.evidence)
+
+
+def test_a_pasted_secret_does_not_come_back():
+    got = to_plain(explain("AUTH PLAIN AGFubmEAaHVudGVyMg==\n535 5.7.8 Error: authentication failed: password=hunter2"))
+    assert got["cause"] == "credentials"
+    assert "hunter2" not in json.dumps(got)
+    assert "AGFubmEA" not in json.dumps(got)
