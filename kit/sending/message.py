@@ -77,7 +77,7 @@ def check_address(field: str, address: str) -> str:
     special = address.rpartition("@")[2].lower().rpartition(".")[2] in SPECIAL_USE_DOMAIN_NAMES
     suffix = _SUFFIX if special else ""
     try:
-        checked = validate_email(address + suffix, check_deliverability=False, globally_deliverable=False)
+        checked = validate_email(address + suffix, check_deliverability=False, globally_deliverable=False, strict=True)
     except EmailNotValidError as fault:
         raise InvalidMessage(
             f"{_shown(address)} is no mail address (RFC 5321 section 4.1.2): {str(fault).rstrip('.')}",
