@@ -15,7 +15,7 @@ import click
 
 import kit
 from kit.errors import KitError, UsageError
-from kit.model import Profile, Security, to_plain
+from kit.model import Cause, Explanation, Profile, Security, to_plain
 from kit.redact import Secret
 
 if TYPE_CHECKING:
@@ -180,6 +180,47 @@ def profile_forget(name: str) -> None:
         click.echo("Its password stays: another profile signs in with it.")
     elif forget_secret(gone):
         click.echo("Its password is out of the vault too.")
+
+
+@main.command("explain")
+@click.argument("words", metavar="TEXT|-", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def explain_command(words: tuple[str, ...], as_json: bool) -> None:
+    """What a server's reply, or a line that holds one, means, and what to do. With - it is read from standard input."""
+    from kit.explain import LIMIT, explain
+
+    text = " ".join(words)
+    if text == "-":
+        text = sys.stdin.buffer.read(4 * LIMIT).decode("utf-8", "replace")
+    if not text.strip():
+        raise UsageError(
+            "there is nothing to explain",
+            where="TEXT",
+            next_step='Give the server\'s words: kit explain "535 5.7.8 …", or pipe them to kit explain -',
+        )
+    answer = explain(text)
+    if as_json:
+        print_json(answer)
+    else:
+        _print_explanation(answer)
+    finish(all_well=answer.cause is not Cause.UNKNOWN)
+
+
+def _print_explanation(answer: Explanation) -> None:
+    """Prose is wrapped; a command to copy is not."""
+
+    def say(label: str, text: str) -> None:
+        click.echo(click.wrap_text(text, width=100, initial_indent=f"  {label:<10}", subsequent_indent=" " * 12))
+
+    click.echo(answer.title + (f" ({answer.provider})" if answer.provider else ""))
+    say("cause", answer.cause)
+    say("do", answer.next_step)
+    if answer.verify:
+        click.echo(f"  {'tell apart':<10} {answer.verify}".rstrip())
+    for other in answer.alternatives:
+        say("or", f"{other.title} ({other.cause}). {other.next_step}")
+    for source in answer.sources:
+        say("source", source)
 
 
 def _place(profile: Profile) -> str:

@@ -44,6 +44,8 @@ _MAIL_WORDS: Final = re.compile(
 _COUNTED: Final = re.compile(
     r"(?i) (?:(?:failed|bad|wrong|new) )?(?:log[ -]?in|sign[ -]?in|auth\w*|password) (?:attempts|failures|tries|errors|requests)\b"
 )
+# A terminal's colours, and a line break as programs spell it.
+_COLOUR_OR_BREAK: Final = re.compile(r"\x1b\[[\d;]{0,20}[A-Za-z]|(?:\\r)?\\n")
 _IN_REPLY_TO: Final = re.compile(r"(?i)in reply to (?:the )?(end of data|data|auth|mail from|rcpt to|starttls|ehlo)")
 _STAGE_OF: Final = {"end of data": "data", "mail from": "mail", "rcpt to": "rcpt"}
 
@@ -165,10 +167,10 @@ def _find(line: str, *, trusted: bool) -> _Found | None:
 
 
 def _one_line(text: str) -> str:
-    r"""`text` as one printable line: breaks (also spelled `\n`) and control characters are spaces, entities are
+    """`text` as one printable line: breaks, colours and control characters are spaces, entities are
     characters, and what a multi-line reply repeats at the start of each line is gone.
     """
-    text = re.sub(r"(?:\\r)?\\n", " ", html.unescape(text[:LIMIT]))
+    text = _COLOUR_OR_BREAK.sub(" ", html.unescape(text[:LIMIT]))
     text = re.sub(r"\s+", " ", _printable(text)).strip()
     if match := re.search(rf"(?<![\w.])([245]\d\d)[- ](?:{_ENHANCED})?", text):
         again = rf"(?<= ){match[1]}[- ](?:{_ENHANCED} ?)?"

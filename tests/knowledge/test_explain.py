@@ -32,6 +32,8 @@ PASTED = [
         "credentials",
         "a transcript: the failure counts, not the goodbye",
     ),
+    ("\x1b[31m535 5.7.8 \x1b[1mError: authentication failed\x1b[0m: UGFzc3dvcmQ6", "credentials", "a terminal's colours"),
+    ("535-5.7.8 Username and Password\\n535 5.7.8 not accepted", "app-password-needed", "a break in the middle of the words, spelled out"),
     ("SmtpClientAuthentication is disabled for the Mailbox", "method-disabled", "a text without its code"),
     ("5.7.57 Client not authenticated to send mail.", "not-authenticated", "an enhanced code alone"),
     ("535", "credentials", "a code without its text"),
