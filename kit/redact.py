@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NoReturn
 
 MASKED: Final = "[hidden]"
@@ -16,13 +16,15 @@ MASKED: Final = "[hidden]"
 class Secret:
     """A password, token or key. `reveal()` is the only way to its text.
 
-    It has no useful repr, str, format, hash or pickle, and compares by identity, so that no log line, traceback,
-    dict dump or notebook output can hold it by accident.
+    It has no useful repr, str, format or hash, is neither copied nor pickled, and compares by identity, so that no
+    log line, traceback, dict dump or notebook output can hold it by accident.
     """
 
     __slots__ = ("_text",)
 
     def __init__(self, text: str) -> None:
+        if not isinstance(text, str):
+            raise TypeError("a Secret is made of text")  # and does not say of what it was made
         self._text = text
 
     def reveal(self) -> str:
@@ -41,60 +43,146 @@ class Secret:
         return bool(self._text)
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError("a Secret is not pickled")
+        raise TypeError("a Secret is neither copied nor pickled")
+
+    def __getstate__(self) -> NoReturn:
+        raise TypeError("a Secret is neither copied nor pickled")
 
 
-# Each pattern keeps its first group and hides what follows. All are linear: no nested repetition.
+# --- what looks like a secret ------------------------------------------------------------------------------------
+
+_BASE64: Final = "[A-Za-z0-9+/_-]"
+# What may follow `AUTH PLAIN` or `Basic` and is no secret: a word of prose, or the name of another mechanism
+# (RFC 4422: at most 20 capitals, digits, - and _), as EHLO lists them.
+_PROSE: Final = r"(?!(?:[A-Za-z]?[a-z/]*|[A-Z0-9_-]{1,20})(?![A-Za-z0-9+/=_]))"
+_TAB: Final = r"(?:[ \t]|#011|\\t)"  # as it is, and as rsyslog and others write it
+
+# (words, pattern): at each place where one of the words stands, in any case, the pattern is tried. It keeps its first
+# group and hides the rest of its match. No pattern crosses a line, and none can be made to look at a place twice.
 _GIVEAWAYS: Final = tuple(
-    re.compile(pattern)
-    for pattern in (
+    (words, re.compile(pattern))
+    for words, pattern in (
         # Dovecot's auth_verbose_passwords: "(given password: hunter2)", "(SHA1 of given password: f638ff)".
         # The password may itself hold brackets: everything to the last one on the line goes.
-        r"(given password: ).*(?=\))",
-        # An AUTH command with an initial response (RFC 4954 section 4), in a transcript or quoted in a log.
-        r"(?i:(\bAUTH [A-Z0-9_-]{1,20} ))[A-Za-z0-9+/]{4,}={0,2}(?![A-Za-z0-9+/])",
-        # A bearer token, in an HTTP header or inside the SASL blobs of XOAUTH2 and OAUTHBEARER.
-        r"(?i:(\bBearer ))[\w.~+/=-]{8,}",
-        # key=value and key: value, as configuration and scripts have it.
-        (
-            r"(?i:(\b(?:password|passwd|passphrase|pwd|client_secret|api[_-]?key|access_token|refresh_token)['\"]?\s?[=:]\s?['\"]?))"
-            r"[^\s'\",;)<>\[]{3,}"
-        ),
+        (("given password: ",), r"(.{16})(?:.*(?=\))|.*)"),
         # vpopmail: "password fail (pass: 'hunter2')".
-        r"(\(pass: ').*(?='\))",
+        (("(pass: '",), r"(.{8})(?:.*(?='\))|.*)"),
+        # Postfix on Cyrus SASL, verbose: what the client sent, decoded.
+        (("decoded initial response", "decoded response"), r"((?i:decoded (?:initial )?response):? ).*"),
+        # An AUTH command with an initial response (RFC 4954 section 4), in a transcript or quoted in a log.
+        (
+            tuple(f"auth {name}" for name in ("plain", "login", "xoauth2", "oauthbearer", "scram-", "cram-", "digest-", "ntlm", "gssapi")),
+            rf"(?<![A-Za-z])(.{{5}}[A-Za-z0-9_-]{{1,20}}{_TAB}{{1,4}}['\"]?){_PROSE}{_BASE64}{{8,}}={{0,2}}",
+        ),
+        # The same in Dovecot's debug log (resp=), Postfix's (init_response), Courier's (cmd:).
+        (("resp=", "init_response ", ",cmd: "), rf"((?i:resp=|init_response |,cmd: )){_PROSE}{_BASE64}{{4,}}={{0,2}}"),
+        (("cont\t", "cont#011", "cont\\t"), rf"(?<![A-Za-z])(.{{4}}{_TAB}[0-9]{{1,10}}{_TAB}){_BASE64}{{4,}}={{0,2}}"),
+        # A bearer token, in an HTTP header or inside the SASL blobs of XOAUTH2 and OAUTHBEARER; Basic has user and password.
+        (("bearer ", "bearer%20"), r"(?<![A-Za-z])(.{6}(?: |%20)['\"]?)(?![A-Za-z]?[a-z]*\.?(?![\w.~+/=%-]))[A-Za-z0-9_.~+/=%-]{8,}"),
+        (("basic ",), rf"(?<![A-Za-z])(.{{6}}){_PROSE}{_BASE64}{{8,}}={{0,2}}"),
+        # smtp://user:password@host
+        (("://",), r"(://[^\s/:@]{1,200}:)[^\s/@]{1,200}(?=@)"),
+        # key=value and key: value, as configuration, scripts and JSON have them; between quotes up to the closing one.
+        (
+            (
+                *(name + sign for name in ("password", "passwd", "passphrase", "pwd") for sign in ("=", ":", " =", " :", '"', "'", "\\")),
+                *(name + sign for name in ("secret", "token") for sign in ("=", " =", '"', "'", "\\")),
+                *("pass=", "api_key", "apikey", "api-key"),
+            ),
+            (
+                r"((?i:password|passwd|passphrase|(?<![A-Za-z])(?:pwd|pass(?==))|(?:secret|token)(?![ \t]?:)|api[_-]?key)"
+                r"\\{0,3}['\"]?[ \t]?(?:[=:]>?|==|::?)[ \t]{0,4}\\{0,3}['\"]?)"
+                r"(?!\[hidden\]|<hidden>)"
+                r"(?:(?<=\")(?:[^\"\\\n]|\\[^\n])+|(?<=')(?:[^'\\\n]|\\[^\n])+|(?<!['\"])[^\s'\"]\S*)"
+            ),
+        ),
     )
 )
-_TRIGGERS: Final = re.compile(r"(?i)given password|auth |bearer|passw|passphrase|pwd|client_secret|api[_-]?key|_token|\(pass: ")
+_WORDS: Final = tuple(word for words, _ in _GIVEAWAYS for word in words)
 
 
 def mask(text: str, secrets: Iterable[Secret] = ()) -> str:
     """`text` without its secrets.
 
-    Known secrets are hidden wherever they stand, as they are or in base64 at any of its three alignments (so inside
-    an AUTH PLAIN blob too). What merely looks like a credential is hidden by its surroundings. Length and shape of
-    what was hidden are not kept.
+    Known secrets are hidden wherever they stand: as they are, in JSON, HTML, a URL or a Python literal, and in
+    base64 at any of its three alignments (so inside an AUTH PLAIN blob too). One of fewer than four characters is
+    hidden only where it stands alone: masking every `a` would tell it. What merely looks like a credential is hidden
+    by its surroundings. Length and shape of what was hidden are not kept.
     """
-    for secret in secrets:
-        for form in _forms(secret.reveal()):
-            text = text.replace(form, MASKED)
-    if _TRIGGERS.search(text):
-        for pattern in _GIVEAWAYS:
-            text = pattern.sub(rf"\g<1>{MASKED}", text)
+    spellings = [spelling for secret in secrets for spelling in _spellings(secret.reveal())]
+    if spellings:
+        text = re.sub("|".join(sorted(spellings, key=len, reverse=True)), MASKED, text)
+    return _hide_giveaways(text)
+
+
+def mask_lines(lines: Sequence[str]) -> list[str]:
+    """`mask` of each line, at the cost of one pass over all where hardly any of them gives something away."""
+    import ahocorasick_rs  # noqa: PLC0415 - only those who read logs need it
+
+    text = "\n".join(lines).encode("utf-8", "surrogatepass").lower()
+    if text.count(b"\n") >= len(lines):
+        return [mask(line) for line in lines]  # a line that holds a line end cannot be found again by counting them
+    masked, number, position = list(lines), 0, 0
+    for _, start, _ in ahocorasick_rs.BytesAhoCorasick([word.encode() for word in _WORDS]).find_matches_as_indexes(text):
+        number += text.count(b"\n", position, start)
+        position = start
+        masked[number] = mask(masked[number])
+    return masked
+
+
+def _hide_giveaways(text: str) -> str:
+    lowered = _lower(text)
+    for words, pattern in _GIVEAWAYS:
+        for word in words:
+            pieces: list[str] = []
+            done = 0
+            at = lowered.find(word)
+            while at >= 0:
+                if found := pattern.match(text, at):
+                    pieces += (text[done : found.end(1)], MASKED)
+                    done = found.end()
+                at = lowered.find(word, max(done, at + 1))
+            if pieces:
+                text = "".join((*pieces, text[done:]))
+                lowered = _lower(text)
     return text
 
 
-def _forms(secret: str) -> list[str]:
-    """The secret's spellings, the longest first. Base64 has three, by the offset of the secret in the blob."""
-    if not secret:
-        return []
-    raw = secret.encode()
-    forms = {secret, base64.b64encode(raw).decode()}
-    for offset in range(3):
-        # Characters that also depend on the neighbours' bits are cut off at both ends.
-        blob = base64.b64encode(b"\0" * offset + raw).decode().rstrip("=")
-        head = (0, 2, 3)[offset]
-        tail = 1 if (len(raw) + offset) % 3 else 0
-        core = blob[head : len(blob) - tail]
-        if len(core) >= 4:
-            forms.add(core)
-    return sorted(forms, key=len, reverse=True)
+def _lower(text: str) -> str:
+    """ASCII letters in lower case and nothing else changed, so that every place keeps its number."""
+    return text.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
+
+
+def _spellings(secret: str) -> list[str]:
+    """Regexes for the forms in which a known secret may stand in a text."""
+    import html  # noqa: PLC0415 - these three are needed only where a secret is at hand
+    import json  # noqa: PLC0415
+    from urllib.parse import quote, quote_plus  # noqa: PLC0415
+
+    raw = secret.encode("utf-8", "surrogatepass")
+    markup = html.escape(secret)
+    in_url = [quote(raw, safe=""), quote(raw), quote_plus(raw)]
+    forms = {
+        secret,
+        *(json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]),
+        *(markup, markup.replace("&#x27;", "&#39;"), html.escape(secret, quote=False)),
+        *(*in_url, *(re.sub("%..", lambda code: code[0].lower(), form) for form in in_url)),
+        *(repr(secret)[1:-1], ascii(secret)[1:-1], repr(raw)[2:-1]),
+    }
+    if len(secret) < 4:
+        forms.add(base64.b64encode(raw).decode())
+        return [rf"(?<!\w){re.escape(form)}(?!\w)" for form in forms if form]
+    return [*map(re.escape, forms), *_base64_spellings(raw)]
+
+
+def _base64_spellings(raw: bytes) -> list[str]:
+    """By the three places of a secret in a blob, in both alphabets. Its first and last character may be shared with a neighbour."""
+    spellings: list[str] = []
+    for before in range(3):
+        blob = base64.b64encode(b"\0" * before + raw).decode().rstrip("=")
+        left = (0, 2, 3)[before]
+        right = 1 if (before + len(raw)) % 3 else 0
+        core = blob[left : len(blob) - right]
+        both = {core, core.replace("+", "-").replace("/", "_")}
+        spellings += (f"{_BASE64 if left else ''}{re.escape(form)}{_BASE64 if right else ''}={{0,2}}" for form in both)
+    return spellings

@@ -1,0 +1,215 @@
+"""The door of the log side: `read_logs` for a frame in memory, `stream_logs` for logs of any size."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kit.errors import UnreadableInput
+from kit.logs.classes import LineClass, line_classes
+from kit.logs.clock import Clock
+from kit.logs.join import Draft, Joiner
+from kit.logs.scan import Scanner
+from kit.logs.source import Source, find_sources
+from kit.logs.table import SCHEMA, table_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+Progress = Callable[[Source], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """What became of every line (law 4): attempt_lines + not_understood + undecodable + other = lines.
+
+    Attributes:
+        attempts: tries to sign in, of all that was read; where a server reports a number, the number.
+        attempt_lines: lines that tell of a try.
+        not_understood: lines that look like authentication and belong to no known shape.
+        undecodable: other lines that are no UTF-8.
+    """
+
+    lines: int
+    attempts: int
+    attempt_lines: int
+    other: int
+    not_understood: int
+    undecodable: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unknown:
+    """A shape of line that was not understood: how many there were, and one of them, masked."""
+
+    count: int
+    example: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuthLog:
+    """What logs say about who signs in and who fails.
+
+    Attributes:
+        table: an Arrow table, one row an attempt in the order of the lines, one column a field of `kit.model.Attempt`.
+        unknown: shapes of lines that were not understood, the most frequent first.
+        time_anchor: for each file, where its years and zone came from.
+        problems: what kept a part of a file from being read.
+    """
+
+    table: pa.Table
+    coverage: Coverage
+    unknown: tuple[Unknown, ...]
+    time_anchor: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The table as pandas has it: times aware in UTC, words as categories, integers nullable."""
+        import pandas as pd  # noqa: PLC0415 - half a second that only those who want a frame should pay
+
+        nullable = {pa.int32(): pd.Int32Dtype()}
+        return self.table.to_pandas(types_mapper=nullable.get)
+
+
+class LogReader:
+    """Reads logs as a stream of tables; when it has ended, `coverage` and the rest are complete.
+
+    Args:
+        paths: files (plain or gzipped), folders, glob patterns, or `-` for standard input.
+        year: of the first line, for stamps without a year; else it follows from the file's modification time.
+        zone: of stamps without a zone, as an IANA name or an offset; else UTC.
+        since: only attempts at or after this time; coverage is always of all that was read.
+        until: only attempts before this time.
+        user: only attempts of this user, whatever the case of letters.
+        ip: only attempts from this address.
+        progress: called after each megabyte or so with the source being read.
+
+    Raises:
+        UnreadableInput: a path cannot be read as a log.
+        UsageError: there is no such zone.
+    """
+
+    def __init__(
+        self,
+        paths: Paths,
+        *,
+        year: int | None = None,
+        zone: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        user: str | None = None,
+        ip: str | None = None,
+        progress: Progress | None = None,
+        classes: tuple[LineClass, ...] | None = None,
+    ) -> None:
+        self._sources = find_sources([paths] if isinstance(paths, (str, os.PathLike)) else paths)
+        self._clocks = [Clock(year=year, zone=zone, modified=source.modified) for source in self._sources]
+        self._scanner = Scanner(line_classes() if classes is None else classes)
+        self._since, self._until, self._user, self._ip = since, until, user, ip
+        self._progress = progress
+        self._attempts = 0
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Attempts as they become complete."""
+        joiner = Joiner()
+        # The parse makes many small objects and no cycles: the collector would only look at them in vain.
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            for source, clock in zip(self._sources, self._clocks, strict=True):
+                for batch in self._scanner.scan(source, clock):
+                    yield from self._table(joiner.feed(batch))
+                    if self._progress:
+                        self._progress(source)
+            yield from self._table(joiner.finish())
+        finally:
+            if collecting:
+                gc.enable()
+        if not self._scanner.tally.lines:
+            raise UnreadableInput(
+                "there is no line in it",
+                where=", ".join(source.name for source in self._sources),
+                next_step="Was it just rotated? The lines are then in its predecessor, such as mail.log.1",
+            )
+
+    def _table(self, drafts: Iterator[Draft]) -> Iterator[pa.Table]:
+        complete = list(drafts)
+        if complete:
+            self._attempts += sum(d.count for d in complete)
+            yield self._chosen(table_of(complete))
+
+    def _chosen(self, table: pa.Table) -> pa.Table:
+        if self._since:
+            table = table.filter(pc.greater_equal(table["time"], pa.scalar(self._since, table["time"].type)))
+        if self._until:
+            table = table.filter(pc.less(table["time"], pa.scalar(self._until, table["time"].type)))
+        if self._user:
+            table = table.filter(pc.equal(pc.utf8_lower(table["user"].cast(pa.string())), self._user.lower()))
+        if self._ip:
+            table = table.filter(pc.equal(table["client_ip"].cast(pa.string()), self._ip))
+        return table
+
+    @property
+    def coverage(self) -> Coverage:
+        """What became of every line."""
+        tally = self._scanner.tally
+        return Coverage(
+            lines=tally.lines,
+            attempts=self._attempts,
+            attempt_lines=tally.attempt_lines,
+            other=tally.other,
+            not_understood=tally.not_understood,
+            undecodable=tally.undecodable,
+        )
+
+    @property
+    def unknown(self) -> tuple[Unknown, ...]:
+        """Shapes of lines that were not understood, the most frequent first."""
+        shapes = sorted(self._scanner.tally.shapes.values(), key=lambda s: -s[0])
+        return tuple(Unknown(count=count, example=example) for count, example in shapes)
+
+    @property
+    def time_anchor(self) -> tuple[str, ...]:
+        """For each file, where its years and zone came from."""
+        return tuple(f"{s.name}: {c.anchor}" for s, c in zip(self._sources, self._clocks, strict=True))
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What kept a part of a file from being read."""
+        return tuple(f"{s.name}: {s.problem}" for s in self._sources if s.problem)
+
+
+def read_logs(
+    paths: Paths,
+    *,
+    year: int | None = None,
+    tz: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    user: str | None = None,
+    ip: str | None = None,
+    progress: Progress | None = None,
+) -> AuthLog:
+    """Reads mail logs: every try to sign in once, and what became of every line.
+
+    Arguments and errors are those of `LogReader`; `tz` is its `zone`.
+    """
+    reader = LogReader(paths, year=year, zone=tz, since=since, until=until, user=user, ip=ip, progress=progress)
+    return collect(reader)
+
+
+def collect(reader: LogReader) -> AuthLog:
+    """All that a reader gives, in memory."""
+    tables = list(reader.tables())
+    table = pa.concat_tables(tables).unify_dictionaries().combine_chunks() if tables else SCHEMA.empty_table()
+    return AuthLog(table=table, coverage=reader.coverage, unknown=reader.unknown, time_anchor=reader.time_anchor, problems=reader.problems)

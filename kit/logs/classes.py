@@ -1,0 +1,110 @@
+"""Line classes, from `knowledge/log_lines.toml` to compiled patterns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from operator import itemgetter
+from typing import Any, Final
+
+from kit.errors import KnowledgeError
+from kit.knowledge.load import load_table
+from kit.model import Cause, Outcome
+
+# The envelope of a line in canonical form, "TIME HOST PROGRAM[PID]: message". The time is RFC 3164's or ISO 8601's.
+TIME: Final = r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[\d.,]{0,12}(?:Z|[+-]\d\d:?\d\d)?"
+HEAD: Final = rf"(?P<time>{TIME}) (?P<host>\S{{1,255}}) "
+PID: Final = r"(?:\[(?P<pid>\d{1,10})\])?: "
+
+# What each role's handler in kit.logs.join takes, in this order.
+ROLES: Final[dict[str, tuple[str, ...]]] = {
+    "verdict": ("host", "program", "pid", "client_name", "client_ip", "client_port", "mechanism", "reason", "user"),
+    "success": ("host", "program", "pid", "client_name", "client_ip", "client_port", "mechanism", "user"),
+    "lost": ("host", "program", "pid"),
+    "summary": ("host", "program", "pid", "client_name", "client_ip", "client_port", "good", "total"),
+    "backend": ("host", "process", "driver", "user", "client_ip", "session", "reason"),
+    "login": ("host", "service", "user", "mechanism", "client_ip", "tls", "session"),
+    "ended": ("host", "service", "total", "user", "mechanism", "client_ip", "tls", "session"),
+    "ended-refused": ("host", "service", "reason", "user", "mechanism", "client_ip", "tls", "session"),
+    "refused": ("host", "service", "reason", "user", "mechanism", "client_ip", "tls", "session"),
+    "none": (),
+}
+
+Row = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineClass:
+    """One shape of line.
+
+    Attributes:
+        needle: a literal that each of its lines holds.
+        match: rows of a text of joined lines, one a line, each the time and then what ROLES names for the role; a line
+            that is of another class gives a row whose time is empty.
+        reasons: text found in the line's reason → how the try ended; the first that fits wins.
+    """
+
+    id: str
+    software: str
+    role: str
+    needle: bytes
+    outcome: Outcome
+    cause: Cause
+    reasons: tuple[tuple[str, Outcome, Cause], ...]
+    match: Callable[[str], list[Row]]
+
+    def verdict(self, reason: str) -> tuple[Outcome, Cause]:
+        """How a try ended, by the server's own words for it."""
+        for text, outcome, cause in self.reasons:
+            if text in reason:
+                return outcome, cause
+        return self.outcome, self.cause
+
+
+@cache
+def line_classes() -> tuple[LineClass, ...]:
+    """All line classes, in the order of the table.
+
+    Raises:
+        KnowledgeError: an entry is wrong.
+    """
+    table = load_table("log_lines")
+    return tuple(_line_class(entry, table["program"]) for entry in table["class"])
+
+
+@cache
+def suspicion() -> tuple[str, ...]:
+    """The literals that make a line suspect of being about authentication."""
+    return tuple(load_table("log_lines")["suspicion"]["needles"])
+
+
+def _line_class(entry: dict[str, Any], programs: dict[str, str]) -> LineClass:
+    try:
+        program, role = programs[entry["program"]], entry["role"]
+        # A line of another class still gives a row, an empty one, so that rows and lines stay one to one. The empty
+        # group at the end stands for whatever a pattern has no group for.
+        pattern = re.compile(rf"^{HEAD}(?P<program>{program}){PID}(?:{entry['pattern']})()$|^.*$", re.MULTILINE | re.ASCII)
+        group = pattern.groupindex
+        # findall numbers groups from 0; the last one is the empty one.
+        pick = itemgetter(*(group.get(name, pattern.groups) - 1 for name in ("time", *ROLES[role], "")))
+        findall = pattern.findall
+
+        def match(text: str) -> list[Row]:
+            return list(map(pick, findall(text)))
+
+        return LineClass(
+            id=entry["id"],
+            software=entry["software"],
+            role=role,
+            needle=entry["needle"].encode("ascii"),
+            outcome=Outcome(entry.get("outcome", "success")),
+            cause=Cause(entry.get("cause", "none")),
+            reasons=tuple((r["text"], Outcome(r["outcome"]), Cause(r["cause"])) for r in entry.get("reasons", ())),
+            match=match,
+        )
+    except (KeyError, ValueError, re.error) as fault:
+        raise KnowledgeError(
+            f"the entry {entry.get('id')!r} is wrong ({fault})", where="kit/knowledge/log_lines.toml", next_step="Please report it"
+        ) from fault

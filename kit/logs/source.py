@@ -1,0 +1,233 @@
+"""Where log lines come from: files plain or gzipped, folders, standard input. Blocks of whole lines, nothing lost."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import stat
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from kit.errors import UnreadableInput
+from kit.logs.envelope import canonical, stamp_of
+
+BLOCK: Final = 1 << 20
+"""Bytes read at once. Between 256 KiB and 2 MiB it makes no difference; larger is slower."""
+LONGEST_LINE: Final = 1 << 18
+"""Bytes of a line that are looked at. What lies beyond is counted and skipped."""
+
+_SPECIAL: Final = {
+    stat.S_IFIFO: ("is a pipe", "Give - and let the pipe feed standard input: kit logs - < {path}"),
+    stat.S_IFCHR: ("is a device, not a log", "Give the log's own path"),
+    stat.S_IFBLK: ("is a device, not a log", "Give the log's own path"),
+    stat.S_IFSOCK: ("is a socket, not a log", "Give the file that the syslog daemon writes"),
+}
+
+
+@dataclass(slots=True, kw_only=True)
+class Source:
+    """One stream of log lines.
+
+    Attributes:
+        name: as the user gave it; `-` for standard input.
+        path: None for standard input.
+        modified: when the file was last written, UTC; for standard input, now.
+        size: bytes on disk; None where not known.
+        problem: what kept the rest from being read, once the blocks have ended; the lines before it were read.
+    """
+
+    name: str
+    path: Path | None
+    modified: datetime
+    size: int | None
+    taken: int = field(default=0)
+    problem: str | None = None
+
+    def blocks(self) -> Iterator[tuple[int, bytes]]:
+        """(offset, bytes) of whole lines in order; only the last line may lack its line end.
+
+        Raises:
+            UnreadableInput: the source cannot be opened, or is no text.
+        """
+        with self._open() as stream:
+            yield from _whole_lines(self._plain(stream))
+
+    def _open(self) -> BinaryIO:
+        if self.path is None:
+            return os.fdopen(os.dup(sys.stdin.fileno()), "rb", buffering=0)
+        try:
+            return self.path.open("rb", buffering=0)
+        except OSError as fault:
+            raise _unreadable(self.name, fault) from fault
+
+    def _plain(self, stream: BinaryIO) -> Iterator[bytes]:
+        """Decompressed chunks. A read that fails half-way ends them and is told in `problem`."""
+        chunks = self._chunks(stream)
+        first = next(chunks, b"")
+        while len(first) < 2 and (more := next(chunks, b"")):
+            first += more
+        if first.startswith(b"\x1f\x8b"):
+            chunks = self._gunzip(first, chunks)
+            first = next(chunks, b"")
+        if _is_binary(first[:4096]):
+            raise UnreadableInput("is not a text log", where=self.name, next_step="Give the mail log itself, plain or gzipped")
+        if first:
+            yield first
+            yield from chunks
+
+    def _chunks(self, stream: BinaryIO) -> Iterator[bytes]:
+        while True:
+            try:
+                chunk = stream.read(BLOCK)
+            except OSError as fault:
+                self.problem = f"reading stopped after {self.taken:,} bytes: {fault.strerror or fault}"
+                return
+            if not chunk:
+                return
+            self.taken += len(chunk)
+            yield chunk
+
+    def _gunzip(self, chunk: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+        """RFC 1952: members one after the other. Bounded memory however well it was packed."""
+        from isal import isal_zlib  # noqa: PLC0415 - most logs are plain
+
+        inflate = isal_zlib.decompressobj(wbits=31)
+        while chunk or (chunk := next(rest, b"")):
+            if inflate.eof:
+                chunk = chunk.lstrip(b"\0")  # some writers pad with zeros
+                if not chunk:
+                    continue
+                inflate = isal_zlib.decompressobj(wbits=31)
+            try:
+                plain = inflate.decompress(chunk, BLOCK)
+            except isal_zlib.error:
+                self.problem = f"the gzip data is damaged after {self.taken:,} compressed bytes; the lines before it were read"
+                return
+            chunk = inflate.unused_data if inflate.eof else inflate.unconsumed_tail
+            if plain:
+                yield plain
+        if not inflate.eof:
+            self.problem = "the gzip file is cut short; the lines before the cut were read"
+
+
+def find_sources(paths: Iterable[str | os.PathLike[str]]) -> list[Source]:
+    """What the paths name, oldest first within a series of rotated files: files, folders, glob patterns, `-`.
+
+    Raises:
+        UnreadableInput: a path names nothing that can be read as a log.
+    """
+    sources: list[Source] = []
+    for given in paths:
+        name = os.fspath(given)
+        if name == "-":
+            sources.append(Source(name="-", path=None, modified=datetime.now(UTC), size=None))
+        elif not os.path.lexists(name) and glob.has_magic(name) and (found := glob.glob(name)):
+            sources += [_file(Path(path)) for path in sorted(found, key=_age)]
+        elif Path(name).is_dir():
+            sources += _folder(Path(name))
+        else:
+            sources.append(_file(Path(name)))
+    return sources
+
+
+def _file(path: Path) -> Source:
+    try:
+        about = path.stat()
+        if special := _SPECIAL.get(stat.S_IFMT(about.st_mode)):
+            raise UnreadableInput(special[0], where=str(path), next_step=special[1].format(path=path))
+        with path.open("rb"):
+            pass
+    except UnreadableInput:
+        raise
+    except (OSError, ValueError) as fault:
+        raise _unreadable(str(path), fault) from fault
+    return Source(name=str(path), path=path, modified=datetime.fromtimestamp(about.st_mtime, UTC), size=about.st_size)
+
+
+def _folder(folder: Path) -> list[Source]:
+    """The logs that lie directly in a folder: regular files whose first line has a time that logs have."""
+    try:
+        entries = sorted(folder.iterdir(), key=_age)
+    except OSError as fault:
+        raise _unreadable(str(folder), fault) from fault
+    found = []
+    for path in entries:
+        try:
+            source = _file(path)
+            first = next(source.blocks(), (0, b""))[1].split(b"\n", 1)[0].decode("utf-8", "replace")
+        except UnreadableInput:
+            continue
+        if stamp_of(canonical(first)):
+            found.append(_file(path))
+    if not found:
+        raise UnreadableInput(
+            "no file here begins like a log",
+            where=str(folder),
+            next_step="Give the folder or file that holds the mail log, often /var/log/mail.log",
+        )
+    return found
+
+
+def _age(path: str | os.PathLike[str]) -> tuple[str, int, str]:
+    """A sort key by which rotated files come oldest first: mail.log.2.gz, mail.log.1, mail.log; dated ones by date."""
+    name = re.sub(r"\.(?:gz|log)$", "", os.fspath(path))
+    number = re.search(r"\.(\d{1,3})$", name)
+    stem = re.sub(r"[.-]\d{1,14}$", "", name)
+    # A dated name sorts by its date, and before the file that is still written, which has neither date nor number.
+    dated = re.search(r"[.-](\d{6,14})$", name)
+    return re.sub(r"\.log$", "", stem), -int(number[1]) if number else 0, dated[1] if dated else "~"
+
+
+def _unreadable(name: str, fault: OSError | ValueError) -> UnreadableInput:
+    what, step = {
+        FileNotFoundError: ("there is no such file", "Check the path; mail logs are often /var/log/mail.log or /var/log/maillog"),
+        PermissionError: (
+            "you may not read it",
+            "Read it as a member of its group (often adm), or pipe it in: sudo cat {name} | kit logs -",
+        ),
+        NotADirectoryError: ("a part of the path is not a folder", "Check the path"),
+    }.get(type(fault), (getattr(fault, "strerror", None) or str(fault), "Check the path"))
+    if getattr(fault, "errno", None) == 40:  # ELOOP
+        what, step = "the links in this path run in a circle", "Give the path of the file itself"
+    return UnreadableInput(what, where=name, next_step=step.format(name=name))
+
+
+def _is_binary(head: bytes) -> bool:
+    """More than a tenth of control characters that no log holds. A few NULs after a crash do not make a log binary."""
+    controls = sum(head.count(c) for c in (*range(9), *range(14, 27), *range(28, 32)))
+    return controls > len(head) // 10
+
+
+def _whole_lines(chunks: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
+    offset, tail = 0, b""
+    for chunk in chunks:
+        end = chunk.rfind(b"\n") + 1
+        if not end:
+            tail += chunk
+            if len(tail) > BLOCK:
+                skipped, rest = _skip_line(tail, chunks)
+                yield offset, tail[:LONGEST_LINE] + b"\n"
+                offset, tail = offset + skipped, rest
+            continue
+        block = tail + chunk[:end]
+        yield offset, block
+        offset += len(block)
+        tail = chunk[end:]
+    if tail:
+        yield offset, tail
+
+
+def _skip_line(tail: bytes, chunks: Iterator[bytes]) -> tuple[int, bytes]:
+    """Reads on to the end of a line that is too long: its whole length, and what was read beyond it."""
+    length = len(tail)
+    for chunk in chunks:
+        end = chunk.find(b"\n") + 1
+        if end:
+            return length + end, chunk[end:]
+        length += len(chunk)
+    return length, b""
