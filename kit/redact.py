@@ -78,7 +78,7 @@ _GIVEAWAYS: Final = tuple(
         (("resp=", "init_response ", ",cmd: "), rf"((?i:resp=|init_response |,cmd: )){_PROSE}{_BASE64}{{4,}}={{0,2}}"),
         (("cont\t", "cont#011", "cont\\t"), rf"(?<![A-Za-z])(.{{4}}{_TAB}[0-9]{{1,10}}{_TAB}){_BASE64}{{4,}}={{0,2}}"),
         # A bearer token, in an HTTP header or inside the SASL blobs of XOAUTH2 and OAUTHBEARER; Basic has user and password.
-        (("bearer ", "bearer%20"), r"(?<![A-Za-z])(.{6}(?: |%20)['\"]?)(?![A-Za-z]?[a-z]*\.?(?![\w.~+/=%-]))[A-Za-z0-9_.~+/=%-]{8,}"),
+        (("bearer ", "bearer%20"), r"(.{6}(?: |%20)['\"]?)(?![A-Za-z]?[a-z]*\.?(?![\w.~+/=%-]))[A-Za-z0-9_.~+/=%-]{8,}"),
         (("basic ",), rf"(?<![A-Za-z])(.{{6}}){_PROSE}{_BASE64}{{8,}}={{0,2}}"),
         # smtp://user:password@host
         (("://",), r"(://[^\s/:@]{1,200}:)[^\s/@]{1,200}(?=@)"),
@@ -90,8 +90,8 @@ _GIVEAWAYS: Final = tuple(
                 *("pass=", "api_key", "apikey", "api-key"),
             ),
             (
-                r"((?i:password|passwd|passphrase|(?<![A-Za-z])(?:pwd|pass(?==))|(?:secret|token)(?![ \t]?:)|api[_-]?key)"
-                r"\\{0,3}['\"]?[ \t]?(?:[=:]>?|==|::?)[ \t]{0,4}\\{0,3}['\"]?)"
+                r"((?>(?i:password|passwd|passphrase|(?<![A-Za-z])(?:pwd|pass(?==))|(?:secret|token)(?![ \t]?:)|api[_-]?key)"
+                r"\\{0,3}['\"]?[ \t]?(?:[=:]>?|==|::?)[ \t]{0,4}\\{0,3}['\"]?))"
                 r"(?!\[hidden\]|<hidden>)"
                 r"(?:(?<=\")(?:[^\"\\\n]|\\[^\n])+|(?<=')(?:[^'\\\n]|\\[^\n])+|(?<!['\"])[^\s'\"]\S*)"
             ),
