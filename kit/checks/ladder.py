@@ -1,0 +1,147 @@
+"""`kit check`: one server's settings, rung by rung. What can be known without a password is learned first; then one sign-in.
+
+resolve → connect → [tls] → banner → ehlo → [starttls → tls → ehlo] → [auth] → quit
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from ssl import SSLContext
+from typing import Final
+
+from kit.auth.budget import ATTEMPTS_AN_HOUR, account_of, check_budget
+from kit.errors import UsageError
+from kit.model import CheckResult, Finding, Profile, Security, Step
+from kit.profiles import build_profile
+from kit.redact import Secret
+from kit.sending.approach import approach
+from kit.sending.dialogue import authenticate, quit_
+from kit.sending.findings import found, found_broken
+from kit.sending.reply import Offer
+from kit.sending.session import Broken, Session
+from kit.sending.signin import check_mechanism, sign_in
+from kit.sending.transport import Streams, connect, resolve, tls_context
+
+MOST_CONNECTIONS: Final = 3  # one at a time, to as many addresses of the host
+_GOODBYE: Final = 5.0  # seconds that QUIT may take: nothing hangs on it
+
+
+async def check(
+    profile: Profile,
+    secret: Secret | None = None,
+    *,
+    target: str | None = None,
+    on_step: Callable[[Step], None] | None = None,
+    allow_clear: bool = False,
+    gentle: bool = False,
+    attempts_an_hour: int = ATTEMPTS_AN_HOUR,
+    budget: Path | None = None,
+) -> CheckResult:
+    """Climb as far as the server lets us. What it says, or fails to say, is in the result and never raised.
+
+    Args:
+        profile: the settings to check.
+        secret: the password; without one the check ends before AUTH.
+        target: what the user asked for, where that was not the host.
+        on_step: is told of every step as it ends.
+        allow_clear: sign in without TLS too, where everyone on the way can read the password. The result says so.
+        gentle: one connection only, to the first address.
+        attempts_an_hour: how many sign-ins of this account may fail within an hour.
+        budget: where that is counted, if not in the user's own folder.
+
+    Raises:
+        UsageError: settings that cannot be right.
+        PasswordInClear: there is a password, no TLS is wanted, and that was not allowed.
+        BudgetSpent: no attempt is left for this account. Nothing was sent.
+    """
+    profile = build_profile(**asdict(profile))
+    check_mechanism(profile)
+    context = tls_context(profile)
+    if secret is not None:
+        _may_sign_in(profile, secret, allow_clear, attempts_an_hour, budget)
+    session = Session(on_step=on_step, secrets=[secret] if secret else ())
+    try:
+        wire = await _open(session, profile, context, 1 if gentle else MOST_CONNECTIONS)
+        try:
+            offer = await approach(session, wire, profile, wire.client)
+            if offer is not None and secret is not None:
+                await sign_in(
+                    session,
+                    wire,
+                    profile,
+                    secret,
+                    offer,
+                    helo=wire.client,
+                    allow_clear=allow_clear,
+                    attempts_an_hour=attempts_an_hour,
+                    budget=budget,
+                )
+            elif offer is not None:
+                session.findings.append(_without_password(profile, offer))
+            await _leave(session, wire)
+        finally:
+            await wire.close()
+    except Broken as broken:
+        session.findings.append(found_broken(broken, session.steps[-1], profile))
+    return CheckResult(
+        target=target or profile.name or profile.host,
+        host=profile.host,
+        port=profile.port,
+        security=profile.security,
+        steps=tuple(session.steps),
+        attempt=session.attempt,
+        findings=tuple(session.findings),
+    )
+
+
+def _may_sign_in(profile: Profile, secret: Secret, allow_clear: bool, attempts_an_hour: int, budget: Path | None) -> None:
+    """Everything that would forbid the sign-in later is said before the first packet."""
+    if profile.user is None:
+        raise UsageError("a password belongs to a user, and none is named", where="user", next_step="Give --user, or no password")
+    authenticate(
+        profile.mechanism or "PLAIN", profile.user, secret, protected=profile.security is not Security.NONE, allow_clear=allow_clear
+    )
+    check_budget(account_of(profile), now=datetime.now(UTC), limit=attempts_an_hour, path=budget)
+
+
+async def _open(session: Session, profile: Profile, context: SSLContext, most: int) -> Streams:
+    """A connection to the first address that takes one, with TLS where that comes first."""
+    addresses = await session.take("resolve", resolve(profile), lambda found: ", ".join(address.host for address in found[:8]))
+    dead = []
+    for address in addresses[:most]:
+        try:
+            wire = await session.take("connect", connect(address, profile, context), lambda wire: wire.address)
+        except Broken as broken:
+            dead.append(broken)
+        else:
+            break
+    else:
+        raise dead[-1]
+    if dead:
+        session.findings.append(found("address-dead", profile, *(broken.text for broken in dead)))
+    if profile.security is Security.TLS:
+        try:
+            await session.encrypt(wire)
+        except BaseException:
+            await wire.close()
+            raise
+    return wire
+
+
+def _without_password(profile: Profile, offer: Offer) -> Finding:
+    if offer.mechanisms:
+        return found("no-password", profile, f"offered: {' '.join(offer.mechanisms)}")
+    return found("auth-not-offered-mx" if profile.port == 25 else "auth-not-offered", profile)
+
+
+async def _leave(session: Session, wire: Streams) -> None:
+    """QUIT, unless the server has said that it hangs up (421)."""
+    last = session.steps[-1].reply
+    if last is None or last.code != 421:
+        wire.timeout = min(wire.timeout, _GOODBYE)
+        with suppress(Broken):  # the step says that no goodbye came; nothing hangs on it
+            await session.run(quit_(), wire)

@@ -1,0 +1,142 @@
+"""What is said to an SMTP server, and in which order, without a single socket.
+
+A talk is a generator: it yields actions, is sent the server's reply to each, and returns what it found out. Whoever
+drives it (`kit.sending.session`) carries the actions out and writes down the steps. Nothing a server says raises here;
+what raises is our own fault, and it does so before the first byte goes out.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from kit.auth.mechanisms import MECHANISMS, Exchange
+from kit.errors import PasswordInClear
+from kit.model import Reply
+from kit.redact import MASKED, Secret
+from kit.sending.reply import Offer, parse_offer
+
+_COMMAND_LIMIT: Final = 510  # octets before the line end (RFC 5321 section 4.5.3.1.4)
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Read a reply that nothing asked for."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Send a line (its CRLF is added) and read the reply.
+
+    Attributes:
+        shown: the line as it may be shown; secrets are not in it.
+        detail: what is worth knowing beside it.
+    """
+
+    name: str
+    line: bytes = field(repr=False)
+    shown: str
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StartTls:
+    """Send STARTTLS and read the reply; after 220 bring TLS up, its certificate verified, or end the connection."""
+
+    name: str = "starttls"
+
+
+Action = Listen | Say | StartTls
+T = TypeVar("T")
+Talk = Generator[Action, Reply, T]
+
+
+def greet() -> Talk[Reply]:
+    """The banner."""
+    return (yield Listen("banner"))
+
+
+def ehlo(client: str) -> Talk[Offer]:
+    """EHLO, or HELO where the server refuses EHLO for good.
+
+    Args:
+        client: how the client names itself: a domain or an address literal.
+    """
+    reply = yield _command("ehlo", f"EHLO {client}")
+    if not 500 <= reply.code < 600:
+        return parse_offer(reply)
+    reply = yield _command("helo", f"HELO {client}")
+    return Offer(accepted=reply.code == 250)
+
+
+def starttls() -> Talk[Reply]:
+    """The reply to STARTTLS. After 220 the connection is encrypted, and EHLO has to be said again (RFC 3207)."""
+    return (yield StartTls())
+
+
+def quit_() -> Talk[Reply]:
+    """The polite end."""
+    return (yield _command("quit", "QUIT"))
+
+
+def authenticate(
+    mechanism: str, user: str, secret: Secret, *, protected: bool, allow_clear: bool = False, why: str | None = None
+) -> Talk[Reply]:
+    """One sign-in with one mechanism (RFC 4954); returns the server's verdict.
+
+    Args:
+        mechanism: one of MECHANISMS.
+        user: who signs in.
+        secret: the password.
+        protected: the connection is TLS, and the certificate was verified.
+        allow_clear: the operator decided that the password may be read on the way.
+        why: why this mechanism, for the step.
+
+    Raises:
+        PasswordInClear: the mechanism reveals the password and the connection does not hide it.
+        UsageError: user or password cannot be sent.
+    """
+    chosen = MECHANISMS[mechanism]
+    if chosen.reveals_password and not (protected or allow_clear):
+        raise PasswordInClear(
+            f"{mechanism} would show the password to everyone on the way, as there is no TLS",
+            next_step="Use --security tls or --security starttls; without a password the rest can be checked",
+        )
+    exchange = chosen.start(user, secret)
+    return _sign_in(mechanism, exchange, next(exchange), why)
+
+
+def _sign_in(mechanism: str, exchange: Exchange, response: bytes | None, why: str | None) -> Talk[Reply]:
+    line, shown = f"AUTH {mechanism}".encode(), f"AUTH {mechanism}"
+    if response is not None:
+        whole = line + b" " + (base64.b64encode(response) or b"=")
+        if len(whole) <= _COMMAND_LIMIT:  # else it goes on a line of its own (RFC 4954 section 4)
+            line, shown, response = whole, f"{shown} {MASKED}", None
+    reply = yield Say("auth", line, shown, why)
+    while reply.code == 334:
+        if response is None:
+            try:
+                response = exchange.send(_challenge(reply))
+            except StopIteration:
+                return (yield Say("auth", b"*", "*"))  # it asks for more than there is: give up (RFC 4954 section 4)
+        reply = yield Say("auth", base64.b64encode(response or b""), MASKED)
+        response = None
+    return reply
+
+
+def _challenge(reply: Reply) -> bytes:
+    """What stands behind 334. Some servers put a plain question there; it is handed on as it is."""
+    text = " ".join(reply.lines).encode()
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error:
+        return text
+
+
+def _command(name: str, line: str) -> Say:
+    return Say(name, line.encode(), line)

@@ -1,0 +1,78 @@
+"""What the kit itself has to say about a connection: from `kit/knowledge/findings.toml` to a Finding."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kit.errors import KnowledgeError
+from kit.explain import EVIDENCE_LIMIT, explain
+from kit.knowledge.load import load_table
+from kit.model import Cause, Finding, Profile, Security, Severity, Step
+from kit.sending.session import Break, Broken
+
+# What the table of replies says about these, whichever words this machine has for them.
+_IN_THE_TABLE: Final = {
+    Break.NO_SUCH_NAME: "Name or service not known",
+    Break.REFUSED: "Connection refused",
+    Break.NO_ANSWER: "Connection timed out",
+}
+# OpenSSL's reasons where the other side answered to TLS in plain text; which one depends on its version.
+_PLAIN_ANSWER: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "UNKNOWN_PROTOCOL", "HTTP_REQUEST")
+
+
+def found(name: str, profile: Profile, *evidence: str) -> Finding:
+    """The finding of that name, with what it rests on.
+
+    Raises:
+        KnowledgeError: there is none, or it does not read.
+    """
+    try:
+        entry = load_table("findings")[name]
+        cause, severity = Cause(entry["cause"]), Severity(entry["severity"])
+        title, next_step = (_fill(entry[key], profile) for key in ("title", "next_step"))
+    except (KeyError, ValueError) as fault:
+        raise KnowledgeError(
+            f"[{name}] does not read ({fault})", where="kit/knowledge/findings.toml", next_step="Please report it"
+        ) from fault
+    return Finding(cause=cause, severity=severity, title=title, next_step=next_step, evidence=_bounded(evidence))
+
+
+def found_broken(broken: Broken, step: Step, profile: Profile) -> Finding:
+    """Why the connection came to its end during `step`, which is the one that failed."""
+    evidence = tuple(text for text in (step.detail, step.reply.text if step.reply else None) if text)
+    words = _IN_THE_TABLE.get(broken.why)
+    if broken.why in (Break.CERTIFICATE, Break.TLS):
+        words = "WRONG_VERSION_NUMBER" if any(reason in broken.text for reason in _PLAIN_ANSWER) else broken.text
+    if words is None:
+        return found(_name(broken.why, step.name, profile), profile, *evidence)
+    answer = explain(words, host=profile.host)
+    if answer.cause is Cause.UNKNOWN:
+        return found("tls-failed", profile, *evidence)
+    return Finding(
+        cause=answer.cause,
+        severity=Severity.ERROR,
+        title=answer.title,
+        next_step=_fill(answer.next_step, profile),
+        evidence=_bounded(evidence),
+    )
+
+
+def _name(why: Break, step: str, profile: Profile) -> str:
+    """Which entry of the table fits."""
+    if why is Break.SPOKE_FIRST:
+        return "plain-before-tls" if profile.security is Security.TLS else "injected"
+    if why is Break.SILENT and step == "banner" and profile.security is not Security.TLS:
+        return "silent-465" if profile.port == 465 else "silent-banner"
+    if why is Break.SILENT and step == "tls":
+        return "silent-tls"
+    if why is Break.CLOSED and step in ("banner", "tls"):
+        return "closed-banner"
+    return why.value
+
+
+def _fill(text: str, profile: Profile) -> str:
+    return text.replace("HOST", profile.host).replace("PORT", str(profile.port)).replace("USER", profile.user or "the user")
+
+
+def _bounded(evidence: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(text if len(text) <= EVIDENCE_LIMIT else text[:EVIDENCE_LIMIT] + "…" for text in evidence if text)

@@ -1,0 +1,188 @@
+"""One conversation, driven: actions go over a wire, and every one becomes a Step.
+
+talk (dialogue.py) ── Action ──► Session ── bytes ──► Wire: transport.py for checks, aiosmtplib for mail
+                   ◄── Reply ───         ◄── Reply ──
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from time import perf_counter
+from typing import Final, Protocol, TypeVar
+
+from kit.model import Attempt, Finding, Reply, Step
+from kit.redact import Secret, mask
+from kit.sending.dialogue import Action, Say, StartTls, Talk
+from kit.sending.reply import masked, oddities, parse_reply
+
+T = TypeVar("T")
+
+
+class Break(StrEnum):
+    """Why a connection came to its end before the talk did."""
+
+    NO_SUCH_NAME = "no-such-name"
+    REFUSED = "refused"
+    NO_ANSWER = "no-answer"
+    SILENT = "silent"
+    CLOSED = "closed"
+    ENDLESS = "endless"
+    SPOKE_FIRST = "spoke-first"
+    CERTIFICATE = "certificate"
+    TLS = "tls"
+
+
+class Broken(Exception):
+    """The conversation cannot go on. `Session` writes the failed step, then lets it through to the one who catches it.
+
+    Args:
+        why: the kind.
+        text: what happened, for the operator; hostile where it repeats the other side.
+        raw: what had come of a reply by then.
+    """
+
+    def __init__(self, why: Break, text: str, raw: bytes = b"") -> None:
+        self.why = why
+        self.text = text
+        self.raw = raw
+        super().__init__(f"{why}: {text}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """What was agreed on. There is none without a verified certificate.
+
+    Attributes:
+        version: such as `TLSv1.3`.
+        cipher: OpenSSL's name of it.
+    """
+
+    version: str
+    cipher: str
+
+
+class Wire(Protocol):
+    """One open connection. Both methods raise Broken where it ends, and only there."""
+
+    async def ask(self, line: bytes | None) -> Reply:
+        """Send a line, if there is one (CRLF is added), and read one reply."""
+
+    async def encrypt(self) -> Tls:
+        """Bring TLS up, the certificate verified. It comes right after a 220 to STARTTLS."""
+
+
+# The software that says its name in its banner, as logs name it.
+_SOFTWARE: Final = {
+    "Postfix": "postfix",
+    "Exim": "exim",
+    "Dovecot": "dovecot",
+    "Sendmail": "sendmail",
+    "OpenSMTPD": "opensmtpd",
+    "Microsoft ESMTP": "exchange",
+    "gsmtp": "gmail",
+}
+
+
+class Session:
+    """All that is written down about one check or one mail: the steps in order, TLS, the attempt, what was found.
+
+    Args:
+        on_step: is told of every step as it ends.
+        clock: seconds that only grow.
+        secrets: what is masked in whatever the server says.
+    """
+
+    def __init__(
+        self, *, on_step: Callable[[Step], None] | None = None, clock: Callable[[], float] = perf_counter, secrets: Iterable[Secret] = ()
+    ) -> None:
+        self.steps: list[Step] = []
+        self.findings: list[Finding] = []
+        self.attempt: Attempt | None = None
+        self.tls: Tls | None = None
+        self._on_step = on_step
+        self._clock = clock
+        self._secrets = tuple(secrets)
+
+    @property
+    def server(self) -> str | None:
+        """The server's software, where its banner tells."""
+        banner = next((step.reply.text for step in self.steps if step.name == "banner" and step.reply), "")
+        return next((name for word, name in _SOFTWARE.items() if word in banner), None)
+
+    async def run(self, talk: Talk[T], wire: Wire) -> T:
+        """Drive `talk` to its end and hand back what it returns.
+
+        Raises:
+            Broken: the connection ended first. The step that failed is written down.
+        """
+        try:
+            action = next(talk)
+            while True:
+                action = talk.send(await self._do(action, wire))
+        except StopIteration as end:
+            value: T = end.value
+            return value
+        finally:
+            talk.close()
+
+    async def encrypt(self, wire: Wire) -> Tls:
+        """TLS, as a step of its own."""
+        self.tls = await self.take("tls", wire.encrypt(), lambda tls: f"{tls.version}, {tls.cipher}; the certificate is verified")
+        return self.tls
+
+    async def take(self, name: str, work: Awaitable[T], describe: Callable[[T], str]) -> T:
+        """A step without a reply.
+
+        Raises:
+            Broken: it failed. The step is written down.
+        """
+        began = self._clock()
+        try:
+            value = await work
+        except Broken as broken:
+            self._write(name, began, broken=broken)
+            raise
+        self._write(name, began, detail=describe(value))
+        return value
+
+    async def _do(self, action: Action, wire: Wire) -> Reply:
+        began = self._clock()
+        line, shown = (action.line, action.shown) if isinstance(action, Say) else (None, None)
+        if isinstance(action, StartTls):
+            line, shown = b"STARTTLS", "STARTTLS"
+        try:
+            reply = masked(await wire.ask(line), self._secrets)
+        except Broken as broken:
+            self._write(action.name, began, sent=shown, broken=broken)
+            raise
+        self._write(action.name, began, sent=shown, reply=reply, detail=action.detail if isinstance(action, Say) else None)
+        if isinstance(action, StartTls) and reply.code == 220:
+            await self.encrypt(wire)
+        return reply
+
+    def _write(
+        self,
+        name: str,
+        began: float,
+        *,
+        sent: str | None = None,
+        reply: Reply | None = None,
+        detail: str | None = None,
+        broken: Broken | None = None,
+    ) -> None:
+        if broken and broken.raw:
+            reply = masked(parse_reply(broken.raw), self._secrets)
+        remarks = (detail, mask(broken.text, self._secrets) if broken else None, oddities(reply.raw) if reply else None)
+        step = Step(
+            name=name,
+            seconds=round(self._clock() - began, 6),
+            ok=broken is None and (reply is None or 200 <= reply.code < 400),
+            sent=sent,
+            reply=reply,
+            detail="; ".join(remark for remark in remarks if remark) or None,
+        )
+        self.steps.append(step)
+        if self._on_step:
+            self._on_step(step)

@@ -1,0 +1,121 @@
+"""The one sign-in: which mechanism, is it allowed, is an attempt left, and what came of it as an Attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from kit.auth.budget import ATTEMPTS_AN_HOUR, account_of, give_back, take_attempt
+from kit.auth.mechanisms import MECHANISMS
+from kit.errors import UsageError
+from kit.model import Attempt, Cause, Finding, Outcome, Profile, Security, Service
+from kit.redact import Secret, mask
+from kit.sending.approach import refusal
+from kit.sending.dialogue import authenticate
+from kit.sending.findings import found
+from kit.sending.reply import Offer
+from kit.sending.session import Broken, Session, Wire
+
+_SERVICES: Final = {25: Service.SMTP, 465: Service.SUBMISSIONS, 587: Service.SUBMISSION}
+# With these the server never judged a password.
+_REFUSALS: Final = (Cause.MECHANISM_UNSUPPORTED, Cause.AUTH_NOT_OFFERED, Cause.TLS_REQUIRED, Cause.METHOD_DISABLED, Cause.TOO_MANY)
+_OUTCOMES: Final = {
+    **dict.fromkeys(_REFUSALS, Outcome.REFUSED),
+    Cause.MALFORMED: Outcome.MALFORMED,
+    Cause.BACKEND_UNAVAILABLE: Outcome.SERVER_ERROR,
+}
+
+
+def check_mechanism(profile: Profile) -> None:
+    """Can the kit do what the profile names?
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if profile.mechanism is not None and profile.mechanism not in MECHANISMS:
+        raise UsageError(
+            f"the kit does not know how to sign in with {profile.mechanism}",
+            where="mechanism",
+            next_step=f"It can do {' and '.join(MECHANISMS)}",
+        )
+
+
+def choose_mechanism(profile: Profile, offer: Offer) -> tuple[str, str] | Finding:
+    """The one mechanism to try and why, or the finding that says why there is none."""
+    offered = f"offered: {' '.join(offer.mechanisms) or 'no AUTH'}"
+    if not offer.mechanisms:
+        return found("auth-not-offered", profile, offered)
+    if profile.mechanism is not None:
+        if profile.mechanism in offer.mechanisms:
+            return profile.mechanism, f"{profile.mechanism}, because the settings name it; {offered}"
+        return found("mechanism-not-offered", profile, f"wanted: {profile.mechanism}", offered)
+    for name in MECHANISMS:
+        if name in offer.mechanisms:
+            return name, f"{name}, the first that the kit can do of those {offered}"
+    return found("no-mechanism-in-common", profile, offered)
+
+
+async def sign_in(
+    session: Session,
+    wire: Wire,
+    profile: Profile,
+    secret: Secret,
+    offer: Offer,
+    *,
+    helo: str,
+    allow_clear: bool = False,
+    attempts_an_hour: int = ATTEMPTS_AN_HOUR,
+    budget: Path | None = None,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> bool:
+    """Sign in once, with one mechanism. The attempt and what is found go into `session`; the answer is whether it worked.
+
+    Where no mechanism fits nothing is sent, and there is no attempt.
+
+    Raises:
+        Broken: the connection ended on the way; the attempt is written down as aborted.
+        PasswordInClear: there is no TLS to hide the password.
+        BudgetSpent: no attempt is left for this account.
+        UsageError: user or password cannot be sent.
+    """
+    chosen = choose_mechanism(profile, offer)
+    if isinstance(chosen, Finding):
+        session.findings.append(chosen)
+        return False
+    mechanism, why = chosen
+    user = profile.user or ""
+    talk = authenticate(mechanism, user, secret, protected=session.tls is not None, allow_clear=allow_clear, why=why)
+    ticket = take_attempt(account_of(profile), now=now(), limit=attempts_an_hour, path=budget)
+    if session.tls is None:
+        session.findings.append(found("password-in-clear", profile, f"mechanism: {mechanism}"))
+    attempt = Attempt(
+        time=now(),
+        outcome=Outcome.ABORTED,
+        cause=Cause.ABORTED,
+        host=profile.host,
+        server=session.server,
+        service=_SERVICES.get(profile.port, Service.SUBMISSIONS if profile.security is Security.TLS else Service.SUBMISSION),
+        user=user,
+        helo=helo,
+        mechanism=mechanism,
+        tls=session.tls.version if session.tls else "none",
+    )
+    try:
+        reply = await session.run(talk, wire)
+    except Broken as broken:
+        session.attempt = replace(attempt, time=now(), text=mask(broken.text, [secret]))
+        raise
+    if worked := reply.code == 235:
+        give_back(ticket, path=budget)
+        finding, outcome = found("signed-in", profile, reply.text), Outcome.SUCCESS
+    else:
+        finding = refusal(reply, "auth", profile)
+        outcome = _OUTCOMES.get(finding.cause, Outcome.SERVER_ERROR if 400 <= reply.code < 500 else Outcome.FAILURE)
+        if session.steps[-1].sent == "*":
+            outcome = Outcome.ABORTED
+    session.findings.append(finding)
+    session.attempt = replace(attempt, time=now(), outcome=outcome, cause=finding.cause, text=reply.text)
+    return worked
