@@ -11,7 +11,9 @@ Data flows to the right; a module may import what stands to its left, never to i
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
@@ -89,6 +91,17 @@ __all__ = [
     "sandbox",
     "send",
 ]
+
+
+class _Door(ModuleType):
+    """A room named like what lies in it (`explain`, `sandbox`) does not take its place when it is imported."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _ROOMS and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Door
 
 
 def __getattr__(name: str) -> object:
