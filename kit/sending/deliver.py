@@ -1,0 +1,209 @@
+"""Mail: the second wire, on aiosmtplib, and what is said over it once sign-in is done.
+
+Of aiosmtplib only `connect`, `execute_command`, `starttls`, `data` and `close` are used, and nothing that decides by itself:
+never `login()`, which tries one mechanism after the other, and never the STARTTLS that happens only where it is offered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import aiosmtplib
+
+from kit.model import Profile, Reply, Security
+from kit.sending.dialogue import Say, Talk
+from kit.sending.reply import parse_reply
+from kit.sending.session import Break, Broken, Tls
+
+# Where servers put their own id of a message into the 250 after the final dot.
+_QUEUE_IDS: Final = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"queued as <?([0-9A-Za-z][0-9A-Za-z._-]{3,99})",  # Postfix, and many after its example
+        r"\bid=([0-9A-Za-z-]{6,40})",  # Exim
+        r"\[InternalId=(\d{1,30})",  # Exchange and Microsoft 365
+        r"\b([0-9A-Za-z]{8,40}) Message accepted for delivery",  # sendmail
+        r"(?i)\bok:? (?:\d{1,20} )?([0-9A-Za-z][0-9A-Za-z._-]{7,99})(?: - gsmtp)?$",  # Google, SES, and whoever ends with it
+    )
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """What became of one transaction.
+
+    Attributes:
+        accepted: recipients that the server took; in a dry run, that it would have taken.
+        refusals: the stage, the recipient where it is about one, and the server's words.
+    """
+
+    accepted: tuple[str, ...]
+    rejected: tuple[str, ...]
+    queue_id: str | None = None
+    refusals: tuple[tuple[str, str | None, Reply], ...] = ()
+
+
+def transaction(sender: str, recipients: Sequence[str], *, size: int, declare_size: bool, dry_run: bool = False) -> Talk[Delivered]:
+    """MAIL, RCPT for each, and DATA, for which the wire has the content; in a dry run RSET in its place.
+
+    Args:
+        sender: the envelope sender, in ASCII.
+        recipients: the envelope recipients, in ASCII.
+        size: octets of the content.
+        declare_size: the server offers SIZE (RFC 1870), and hears it with MAIL.
+        dry_run: ask about sender and recipients, and send nothing.
+    """
+    mail = f"MAIL FROM:<{sender}>" + (f" SIZE={size}" if declare_size else "")
+    reply = yield Say("mail", mail.encode("ascii"), mail)
+    if not 200 <= reply.code < 300:
+        return Delivered(accepted=(), rejected=tuple(recipients), refusals=(("mail", None, reply),))
+    accepted: list[str] = []
+    refusals: list[tuple[str, str | None, Reply]] = []
+    for recipient in recipients:
+        rcpt = f"RCPT TO:<{recipient}>"
+        reply = yield Say("rcpt", rcpt.encode("ascii"), rcpt)
+        if 200 <= reply.code < 300:
+            accepted.append(recipient)
+        else:
+            refusals.append(("rcpt", recipient, reply))
+    rejected = tuple(recipient for recipient in recipients if recipient not in accepted)
+    if dry_run or not accepted:
+        yield Say("rset", b"RSET", "RSET")
+        return Delivered(accepted=tuple(accepted), rejected=rejected, refusals=tuple(refusals))
+    reply = yield Say("data", b"DATA", "DATA", detail=f"a message of {size} octets")
+    if reply.code != 250:
+        return Delivered(accepted=(), rejected=tuple(recipients), refusals=(*refusals, ("data", None, reply)))
+    return Delivered(accepted=tuple(accepted), rejected=rejected, queue_id=queue_id(reply), refusals=tuple(refusals))
+
+
+def queue_id(reply: Reply) -> str | None:
+    """The server's own id of the message, where its last words name one."""
+    text = " ".join(reply.lines)[:1000].strip()
+    return next((match[1] for pattern in _QUEUE_IDS if (match := pattern.search(text))), None)
+
+
+class MailWire:
+    """A Wire on aiosmtplib. DATA brings the content with it, STARTTLS brings TLS up: aiosmtplib does each in one.
+
+    Attributes:
+        round_trips: how often the server was waited for, TLS not counted.
+    """
+
+    def __init__(self, profile: Profile, context: ssl.SSLContext, content: bytes) -> None:
+        self.round_trips = 0
+        self._content = content
+        self._banner: Reply | None = None
+        self._smtp = aiosmtplib.SMTP(
+            hostname=profile.host,
+            port=profile.port,
+            timeout=profile.timeout,
+            use_tls=profile.security is Security.TLS,
+            start_tls=False,  # its default, None, would go on in clear where STARTTLS is not offered
+            tls_context=context,
+            local_hostname="localhost",  # never said, as EHLO is the dialogue's; its default asks DNS
+        )
+
+    async def connect(self) -> str:
+        """Connect, with TLS where that comes first, and take the banner along. Returns the address that answered.
+
+        Raises:
+            Broken: there is no connection.
+        """
+        try:
+            response = await self._smtp.connect()
+            self._banner = _reply(response.code, response.message)
+        except aiosmtplib.SMTPConnectResponseError as refused:  # any banner but 220; aiosmtplib has hung up
+            self._banner = _reply(refused.code, refused.message)
+        except _FAULTS as fault:
+            raise _broken(fault) from fault
+        return f"{self._end('peername')} answered"
+
+    @property
+    def client(self) -> str:
+        """This end of the connection as an address literal for EHLO (RFC 5321 section 4.1.3)."""
+        host = self._end("sockname")
+        return f"[IPv6:{host}]" if ":" in host else f"[{host}]"
+
+    def _end(self, which: str) -> str:
+        place = self._smtp.get_transport_info(which) if self._smtp.is_connected else None
+        return str(place[0]).partition("%")[0] if place else "127.0.0.1"
+
+    async def ask(self, line: bytes | None) -> Reply:
+        """Send a line, if there is one, and read one reply.
+
+        Raises:
+            Broken: the connection ended.
+        """
+        self.round_trips += 2 if line == b"DATA" else 1
+        if line is None:
+            if self._banner is None:
+                raise Broken(Break.CLOSED, "there is no connection")
+            return self._banner
+        try:
+            response = await self._send(line)
+        except aiosmtplib.SMTPResponseException as refused:
+            if refused.code < 0:  # no reply at all; what follows could no longer be told apart
+                self._smtp.close()
+            return _reply(refused.code, refused.message)
+        except _FAULTS as fault:
+            raise _broken(fault) from fault
+        if line.startswith((b"EHLO ", b"HELO ")):  # else aiosmtplib would say EHLO again before STARTTLS and DATA
+            self._smtp.last_ehlo_response = response
+        return _reply(response.code, response.message)
+
+    async def _send(self, line: bytes) -> aiosmtplib.SMTPResponse:
+        if line == b"STARTTLS":
+            return await self._smtp.starttls()
+        if line == b"DATA":
+            return await self._smtp.data(self._content)
+        return await self._smtp.execute_command(line)
+
+    async def encrypt(self) -> Tls:
+        """What TLS was agreed on; it is up already."""
+        tls = self._smtp.get_transport_info("ssl_object") if self._smtp.is_connected else None
+        if tls is None:
+            raise Broken(Break.TLS, "the connection is not encrypted")
+        return Tls(version=tls.version() or "TLS", cipher=(tls.cipher() or ("unknown",))[0])
+
+    def close(self) -> None:
+        """Let go of the connection, whatever its state."""
+        self._smtp.close()
+
+
+_FAULTS: Final = (aiosmtplib.SMTPException, OSError, asyncio.TimeoutError)
+
+# From what Python raises to what it means; the first that fits, so the narrower stand first.
+_BREAKS: Final = (
+    (socket.gaierror, Break.NO_SUCH_NAME),
+    (ssl.SSLCertVerificationError, Break.CERTIFICATE),
+    (ssl.SSLError, Break.TLS),
+    (ConnectionRefusedError, Break.REFUSED),
+    (aiosmtplib.SMTPReadTimeoutError, Break.SILENT),
+    (TimeoutError, Break.NO_ANSWER),
+    (aiosmtplib.SMTPServerDisconnected, Break.CLOSED),
+    (ConnectionError, Break.CLOSED),
+    (OSError, Break.NO_ANSWER),
+)
+
+
+def _broken(fault: BaseException) -> Broken:
+    """Of the faults that aiosmtplib wraps into each other the innermost with words says best what happened."""
+    while isinstance(fault.__cause__, Exception) and str(fault.__cause__):
+        fault = fault.__cause__
+    why = next((why for kind, why in _BREAKS if isinstance(fault, kind)), Break.CLOSED)
+    return Broken(why, str(fault) or type(fault).__name__)
+
+
+def _reply(code: int, message: str) -> Reply:
+    """A reply of aiosmtplib's as the kit reads replies."""
+    if code < 0:
+        return parse_reply(message.encode("utf-8", "surrogateescape"))
+    *more, last = message.split("\n")
+    lines = [*(f"{code:03d}-{text}" for text in more), f"{code:03d} {last}"]
+    return parse_reply("".join(f"{line}\r\n" for line in lines).encode("utf-8", "surrogateescape"))

@@ -1,0 +1,145 @@
+"""`send`: one message over one connection, with at most one sign-in. Nothing is ever tried a second time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from pathlib import Path
+
+from kit.auth.budget import ATTEMPTS_AN_HOUR, account_of, check_budget
+from kit.errors import UsageError
+from kit.model import Cause, Finding, Profile, Security, SendResult, Severity, Step
+from kit.redact import Secret
+from kit.sending.approach import approach, refusal
+from kit.sending.deliver import Delivered, MailWire, transaction
+from kit.sending.dialogue import authenticate, quit_
+from kit.sending.findings import found_broken
+from kit.sending.message import envelope, wire_bytes
+from kit.sending.session import Broken, Session
+from kit.sending.signin import check_mechanism, sign_in
+from kit.sending.transport import tls_context
+
+
+async def send(
+    profile: Profile,
+    message: EmailMessage,
+    secret: Secret | None = None,
+    *,
+    target: str | None = None,
+    dry_run: bool = False,
+    on_step: Callable[[Step], None] | None = None,
+    allow_clear: bool = False,
+    attempts_an_hour: int = ATTEMPTS_AN_HOUR,
+    budget: Path | None = None,
+) -> SendResult:
+    """Send `message` once, and say what became of it. What the server says, or fails to say, is never raised.
+
+    Args:
+        profile: the server, and who signs in.
+        message: as `build_test_message` makes it; its headers name sender and recipients.
+        secret: the password; without one there is no sign-in.
+        target: what the operator called the server, where that was not the host.
+        dry_run: stop before the content: the server is asked about sender and recipients only.
+        on_step: is told of every step as it ends.
+        allow_clear: sign in without TLS too, where everyone on the way can read the password. The result says so.
+        attempts_an_hour: how many sign-ins of this account may fail within an hour.
+        budget: where that is counted, if not in the user's own folder.
+
+    Raises:
+        InvalidMessage: the message must not go out.
+        UsageError: settings that cannot be right.
+        PasswordInClear: there is a password, no TLS is wanted, and that was not allowed.
+        BudgetSpent: no attempt is left for this account. Nothing was sent.
+    """
+    sender, recipients = envelope(message)
+    content = wire_bytes(message)
+    check_mechanism(profile)
+    wire = MailWire(profile, tls_context(profile), content)
+    if secret is not None:
+        _may_sign_in(profile, secret, allow_clear, attempts_an_hour, budget)
+    session = Session(on_step=on_step, secrets=[secret] if secret else ())
+    delivered = Delivered(accepted=(), rejected=())
+    try:
+        await session.take("connect", wire.connect(), str)
+        if profile.security is Security.TLS:
+            await session.encrypt(wire)
+        offer = await approach(session, wire, profile, wire.client)
+        if offer and secret is not None:
+            signed_in = await sign_in(
+                session,
+                wire,
+                profile,
+                secret,
+                offer,
+                helo=wire.client,
+                allow_clear=allow_clear,
+                attempts_an_hour=attempts_an_hour,
+                budget=budget,
+            )
+            offer = offer if signed_in else None
+        if offer:
+            talk = transaction(sender, recipients, size=len(content), declare_size="SIZE" in offer.extensions, dry_run=dry_run)
+            delivered = await session.run(talk, wire)
+            session.findings += _outcome(delivered, profile, dry_run=dry_run)
+        with suppress(Broken):  # the step says that no goodbye came; nothing hangs on it
+            await session.run(quit_(), wire)
+    except Broken as broken:
+        session.findings.append(_perhaps(message) if session.steps[-1].name == "data" else found_broken(broken, session.steps[-1], profile))
+    finally:
+        wire.close()
+    return SendResult(
+        target=target or profile.name or profile.host,
+        host=profile.host,
+        port=profile.port,
+        security=profile.security,
+        steps=tuple(session.steps),
+        attempt=session.attempt,
+        findings=tuple(session.findings),
+        message_id=str(message["Message-ID"]) if message["Message-ID"] else None,
+        queue_id=delivered.queue_id,
+        accepted=delivered.accepted,
+        rejected=delivered.rejected,
+        round_trips=wire.round_trips,
+    )
+
+
+def _may_sign_in(profile: Profile, secret: Secret, allow_clear: bool, attempts_an_hour: int, budget: Path | None) -> None:
+    """Everything that would forbid the sign-in later is said before the first packet."""
+    if profile.user is None:
+        raise UsageError("a password belongs to a user, and none is named", where="user", next_step="Give --user, or no password")
+    encrypted = profile.security is not Security.NONE
+    authenticate(profile.mechanism or "PLAIN", profile.user, secret, protected=encrypted, allow_clear=allow_clear)
+    check_budget(account_of(profile), now=datetime.now(UTC), limit=attempts_an_hour, path=budget)
+
+
+def _outcome(delivered: Delivered, profile: Profile, *, dry_run: bool) -> list[Finding]:
+    """What the server's answers to MAIL, RCPT and DATA come to."""
+    findings = []
+    for stage, recipient, reply in delivered.refusals:
+        finding = refusal(reply, stage, profile)
+        if recipient:
+            finding = replace(finding, evidence=tuple(f"{recipient}: {text}" for text in finding.evidence))
+        findings.append(finding)
+    if not delivered.accepted:
+        return findings
+    whom = ", ".join(delivered.accepted)
+    if dry_run:
+        title, next_step = "The server would take the message; nothing was sent", "Send it: the same without --dry-run."
+    else:
+        title = "The server took the message" + (f" and calls it {delivered.queue_id}" if delivered.queue_id else "")
+        next_step = "Look into the recipient's mailbox. If it does not arrive, the server's log says under that id what became of it."
+    return [*findings, Finding(cause=Cause.NONE, severity=Severity.OK, title=title, next_step=next_step, evidence=(f"for {whom}",))]
+
+
+def _perhaps(message: EmailMessage) -> Finding:
+    """The content was under way: a server that had all of it keeps it, whether or not we heard so (RFC 5321 section 4.2.5)."""
+    return Finding(
+        cause=Cause.ABORTED,
+        severity=Severity.WARNING,
+        title="The connection ended while the message was under way: perhaps the server took it",
+        next_step="Do not send it again before you have looked for its Message-ID in the recipient's mailbox or the server's log.",
+        evidence=(f"Message-ID: {message['Message-ID']}",),
+    )
