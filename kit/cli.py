@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Unpack
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, Unpack
 
 import click
 
 import kit
 from kit.errors import KitError, UsageError
-from kit.model import Cause, Explanation, Profile, Security, to_plain
+from kit.model import Cause, Explanation, Profile, Security, Step, to_plain
 from kit.redact import Secret
 
 if TYPE_CHECKING:
     from kit.profiles import Options
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Door(click.Group):
@@ -31,6 +34,8 @@ class _Door(click.Group):
         except KitError as fault:
             click.echo(f"kit: {fault}", err=True)
             ctx.exit(2)
+        except (KeyboardInterrupt, click.Abort):
+            ctx.exit(130)  # Ctrl-C, as shells count it
         except BrokenPipeError:
             sys.stderr.close()  # the reader went away, as `| head` does; nobody is left to tell
             ctx.exit(0)
@@ -70,6 +75,92 @@ def password_from_stdin() -> Secret:
             next_step="Write it there as one line of UTF-8, such as: pass show mail/scanner | kit …",
         )
     return Secret(text)
+
+
+def server_options(command: F) -> F:
+    """What `check` and `send` can be told beside their target."""
+    for option in reversed(
+        (
+            click.option("--port", type=int, help="TCP port. [default: what the security asks for]"),
+            click.option("--security", type=click.Choice([*Security]), help="[default: what the port asks for, else starttls]"),
+            click.option("--user", help="Who signs in. Without a user there is no sign-in."),
+            click.option("--mechanism", help="How to sign in: PLAIN or LOGIN. [default: the first that is offered]"),
+            click.option(
+                "--ca",
+                "ca_file",
+                type=click.Path(exists=True, dir_okay=False),
+                help="A PEM file of authorities to trust instead of the system's.",
+            ),
+            click.option("--password-stdin", is_flag=True, help="Take the first line of standard input as the password."),
+            click.option("--timeout", type=float, help="Seconds that one step may take. [default: 20]"),
+            click.option("--gentle", is_flag=True, help="One connection only, to the first address."),
+            click.option(
+                "--attempts", type=click.IntRange(1, 20), help="Sign-ins of one account that may fail within an hour. [default: 2]"
+            ),
+            click.option("--json", "as_json", is_flag=True, help="One JSON document."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def find_secret(profile: Profile, *, password_stdin: bool) -> Secret | None:
+    """The password for this profile: from standard input, the vault, or a prompt on a terminal; None where there is none.
+
+    Raises:
+        UsageError: one was promised on standard input, and is not there or belongs to nobody.
+    """
+    if password_stdin:
+        if profile.user is None:
+            raise UsageError("a password belongs to a user, and none is named", where="--password-stdin", next_step="Add --user")
+        return password_from_stdin()
+    if profile.user is None or profile.security is Security.NONE:
+        return None  # nobody is asked for what could not be sent
+    from kit.auth.vault import get_secret
+
+    secret = get_secret(profile)
+    if secret is None and sys.stdin.isatty():
+        question = f"Password of {profile.user} (Enter alone: no sign-in)"
+        secret = Secret(click.prompt(question, hide_input=True, default="", show_default=False, err=True))
+    return secret or None
+
+
+@main.command("check")
+@click.argument("target")
+@server_options
+def check_command(target: str, password_stdin: bool, gentle: bool, attempts: int | None, as_json: bool, **options: Unpack[Options]) -> None:
+    """Take a server's settings apart, step by step; with a user and a password sign in, once. TARGET: a host, a mail address, or a profile."""
+    import asyncio
+
+    from kit.auth.budget import ATTEMPTS_AN_HOUR
+    from kit.checks import text
+    from kit.checks.ladder import MOST_CONNECTIONS, check
+    from kit.profiles import resolve_target
+
+    profile = resolve_target(target, **options)
+    secret = find_secret(profile, password_stdin=password_stdin)
+    announce = [text.plan(profile, connections=1 if gentle else MOST_CONNECTIONS, signs_in=secret is not None)]
+
+    def tell(step: Step) -> None:
+        while announce:  # before the first step, and not before what may still be wrong use
+            click.echo(announce.pop())
+        click.echo(text.step_line(step))
+
+    result = asyncio.run(
+        check(
+            profile,
+            secret,
+            target=target,
+            on_step=None if as_json else tell,
+            gentle=gentle,
+            attempts_an_hour=attempts or ATTEMPTS_AN_HOUR,
+        )
+    )
+    if as_json:
+        print_json(result)
+    else:
+        click.echo("\n" + text.findings_text(result.findings))
+    finish(all_well=result.ok)
 
 
 @main.group("profile")
