@@ -1,0 +1,343 @@
+"""A second reader of mail logs, slow and simple, that shares no code with the engine but the tables and the masking.
+
+Whole file in memory, one line at a time, every pattern on every line; the joins group lines first (by connection, by
+session) and only then compare address, user and time. It exists to disagree with the engine where one of them is wrong.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import tomllib
+from datetime import UTC, datetime, timedelta, tzinfo
+from importlib.resources import files
+from pathlib import Path
+
+from kit.redact import mask
+
+TABLE = tomllib.loads((files("kit.knowledge") / "log_lines.toml").read_text("utf-8"))
+PROGRAMS = {name: re.compile(text, re.ASCII) for name, text in TABLE["program"].items()}
+PATTERNS = [(entry, re.compile(entry["pattern"], re.ASCII)) for entry in TABLE["class"]]
+
+RFC3164 = re.compile(r"([A-Z][a-z]{2})  ?(\d\d?) (\d\d):(\d\d):(\d\d) ", re.ASCII)
+ISO = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?(Z|[+-]\d\d:?\d\d)? ", re.ASCII)
+RFC5424 = re.compile(r"<\d+>1 (\S+) (\S+) (\S+) (\S+) \S+ (?:-|(?:\[(?:[^\]\\]|\\.)*\])+)(?: \ufeff?(.*))?", re.ASCII | re.DOTALL)
+TAGGED = re.compile(r"(\S+) ([^\s\[\]:]+)(?:\[(\d+)\])?: (.*)", re.ASCII | re.DOTALL)
+MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+
+NOTHING = ("", "(unavailable)", "?")
+SERVICES = {
+    "postfix/smtpd": "smtp",
+    "postfix/submission/smtpd": "submission",
+    "postfix/submissions/smtpd": "submissions",
+    "postfix/smtps/smtpd": "submissions",
+    "imap": "imap",
+    "pop3": "pop3",
+    "submission": "submission",
+    "sieve": "sieve",
+    "managesieve": "sieve",
+}
+NAMED_BY_MECHANISM = {
+    *("plain", "login", "cram-md5", "digest-md5", "scram-sha-1", "scram-sha-256"),
+    *("xoauth2", "oauthbearer", "external", "gssapi", "ntlm", "apop"),
+}
+FIELDS = (
+    *("time", "host", "server", "service", "service_raw", "outcome", "cause", "user", "client_ip", "client_port", "client_name"),
+    *("helo", "mechanism", "tls", "session", "count", "text", "file", "line", "offset"),
+)
+
+
+def read_slowly(path: Path, *, year: int, zone: tzinfo = UTC) -> tuple[list[dict], dict[str, int]]:
+    """The attempts in the order of their lines, and the coverage."""
+    data = path.read_bytes()
+    if data[:2] == b"\x1f\x8b":
+        data = gzip.decompress(data)
+    lines = data.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    coverage = {"lines": len(lines), "attempts": 0, "attempt_lines": 0, "other": 0, "not_understood": 0, "undecodable": 0}
+    calendar = Calendar(year, zone)
+    events, offset = [], 0
+    for number, raw in enumerate(lines, 1):
+        kind, event = _judge(raw.decode("utf-8", "replace").rstrip("\r"), calendar)
+        if kind == "other" and not _is_utf8(raw):
+            kind = "undecodable"
+        coverage[kind] += 1
+        if event:
+            events.append(event | {"file": str(path), "line": number, "offset": offset})
+        offset += len(raw) + 1
+    attempts = sorted(_join(events), key=lambda a: a["offset"])
+    coverage["attempts"] = sum(a["count"] for a in attempts)
+    return [{name: a[name] for name in FIELDS} for a in attempts], coverage
+
+
+# ------------------------------------------------------------------------------------------------ one line
+
+
+class Calendar:
+    """Stamps to datetimes in UTC; a step back of more than a week is a New Year."""
+
+    def __init__(self, year: int, zone: tzinfo) -> None:
+        self.year, self.zone, self.last = year, zone, None
+
+    def read(self, line: str) -> datetime | None:
+        if stamp := ISO.match(line):
+            day, clock, fraction, offset = stamp.groups()
+            micros = int((fraction or "0")[:6].ljust(6, "0"))
+            try:
+                time = datetime.strptime(
+                    f"{day} {clock} {(offset or '').replace('Z', '+0000')}".strip(), f"%Y-%m-%d %H:%M:%S{' %z' * bool(offset)}"
+                )
+            except ValueError:
+                return None
+            time = time if offset else time.replace(tzinfo=self.zone)
+            return time.astimezone(UTC) + timedelta(microseconds=micros)
+        month, *numbers = RFC3164.match(line).groups()
+        try:
+            times = [datetime(self.year + step, MONTHS.index(month) + 1, *map(int, numbers)) for step in (0, 1, -1)]
+        except ValueError:
+            return None
+        time = times[0]
+        if self.last and self.last - time > timedelta(days=7):
+            time = times[1]
+        elif self.last and time - self.last > timedelta(days=358):
+            time = times[2]
+        self.year, self.last = time.year, time
+        return time.replace(tzinfo=self.zone).astimezone(UTC)
+
+
+def _judge(line: str, calendar: Calendar) -> tuple[str, dict | None]:
+    """What the line counts as; and the event, if it tells of an attempt."""
+    plain = _unwrap(line)
+    stamp = RFC3164.match(plain) or ISO.match(plain)
+    tagged = TAGGED.fullmatch(plain, stamp.end()) if stamp else None
+    if not tagged:
+        return ("not_understood" if _suspect(plain) else "other"), None
+    host, program, pid, message = tagged.groups()
+    for entry, pattern in PATTERNS:
+        found = PROGRAMS[entry["program"]].fullmatch(program) and pattern.fullmatch(message)
+        if not found:
+            continue
+        if entry["role"] == "none":
+            return "other", None
+        time = calendar.read(plain)
+        if time is None:
+            break
+        said = {"service": None, "user": None, "reason": None, **found.groupdict()}
+        outcome, cause = entry.get("outcome", "success"), entry.get("cause", "none")
+        for reason in entry.get("reasons", ()):
+            if reason["text"] in (said["reason"] or ""):
+                outcome, cause = reason["outcome"], reason["cause"]
+                break
+        return "attempt_lines", _event(entry, said, time, host, program, pid, line) | {"outcome": outcome, "cause": cause}
+    return ("not_understood" if _suspect(message) or found else "other"), None
+
+
+def _event(entry: dict, said: dict, time: datetime, host: str, program: str, pid: str | None, line: str) -> dict:
+    dovecot_login = "(?P<service>" in entry["pattern"]
+    raw = said["service"] if dovecot_login else program if entry["program"] == "postfix" else None
+    mechanism = said.get("mechanism")
+    if said.get("driver") in NAMED_BY_MECHANISM:
+        mechanism = said["driver"].upper()
+    name = said.get("client_name")
+    return {
+        "role": entry["role"],
+        "second": int(time.timestamp()),
+        "connection": (host, program, pid),
+        "asked": (said.get("process"), said.get("driver")),
+        "good": int(said.get("good") or 0),
+        "total": int(said.get("total") or 0),
+        "time": time,
+        "host": host,
+        "server": entry["software"],
+        "service_raw": raw,
+        "user": None if said["user"] in (None, *NOTHING) else said["user"],
+        "client_ip": re.sub("^::ffff:", "", said.get("client_ip") or ""),
+        "client_port": int(said["client_port"]) if said.get("client_port") else None,
+        "client_name": None if name == "unknown" else name,
+        "helo": None,
+        "mechanism": mechanism or None,
+        "tls": ("TLS" if said.get("tls") == "TLS" else "none") if dovecot_login else None,
+        "session": said.get("session") or None,
+        "text": mask(line),
+    }
+
+
+def _unwrap(line: str) -> str:
+    """JSON, RFC 5424 and a priority in front become what a plain syslog line looks like."""
+    if line.startswith("{"):
+        try:
+            record = json.loads(line)
+            if "MESSAGE" in record:
+                message = record["MESSAGE"] or ""
+                message = bytes(message).decode("utf-8", "replace") if isinstance(message, list) else message
+                micros = int(record.get("_SOURCE_REALTIME_TIMESTAMP") or record["__REALTIME_TIMESTAMP"])
+                time = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)).isoformat(timespec="microseconds")
+                pid = record.get("SYSLOG_PID") or record.get("_PID")
+                tag = record["SYSLOG_IDENTIFIER"] + (f"[{pid}]" if pid else "")
+                return f"{time} {record['_HOSTNAME']} {tag}: {message.lstrip()}".replace("\n", "\\n")
+            tag = record["syslogtag"].removesuffix(":")
+            return f"{record['timereported']} {record['hostname']} {tag}: {record['msg'].lstrip()}".replace("\n", "\\n")
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return line
+    if new := RFC5424.fullmatch(line):
+        time, host, program, pid, message = new.groups()
+        return f"{time} {host} {program if pid == '-' else f'{program}[{pid}]'}: {(message or '').lstrip()}"
+    return re.sub(r"^<\d{1,3}>(?=[A-Z][a-z]{2} |\d{4}-)", "", line)
+
+
+def _suspect(message: str) -> bool:
+    return any(word in message for word in TABLE["suspicion"]["needles"])
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+# ------------------------------------------------------------------------------------------------ joins
+
+
+def _join(events: list[dict]) -> list[dict]:
+    for event in events:
+        event |= {"alive": event["role"] in ("verdict", "backend", "login", "refused"), "count": 1}
+    extra = _postfix_connections(events)
+    _dovecot_sessions([e for e in events if e["session"]])
+    for event in events:
+        if event["role"] in ("ended", "ended-refused") and not event["session"]:
+            event |= {"alive": True, "count": event["total"] or 1}
+    vanished = _match_by_client(events, [e for e in extra if e["why"] == "vanished"])
+    attempts = [e for e in [*events, *extra] if e["alive"] and e not in vanished]
+    for attempt in attempts:
+        raw = attempt["service_raw"]
+        attempt["service"] = None if raw in (None, "postfix") else SERVICES.get(raw, "other")
+    return attempts
+
+
+def _postfix_connections(events: list[dict]) -> list[dict]:
+    """Of each connection the first success counts; what the summary says beyond its lines becomes attempts of its own."""
+    open_connections: dict[tuple, list[dict]] = {}
+    extra = []
+    for event in events:
+        if event["role"] in ("verdict", "success", "lost"):
+            lines = open_connections.setdefault(event["connection"], [])
+            if event["role"] == "success":
+                event["alive"] = all(e["role"] != "success" for e in lines)
+            lines.append(event)
+        elif event["role"] == "summary":
+            roles = [e["role"] for e in open_connections.pop(event["connection"], [])]
+            unseen = max(event["total"] - event["good"], 0) - roles.count("verdict")
+
+            def add(why: str, outcome: str, cause: str, count: int = 1, event: dict = event) -> None:
+                more = {"user": None, "mechanism": None, "alive": True, "why": why, "outcome": outcome, "cause": cause, "count": count}
+                extra.append(event | more)
+
+            if event["good"] and "success" not in roles:
+                add("silent", "success", "none")
+            if unseen > 0 and "lost" in roles:
+                add("vanished", "aborted", "aborted")
+                unseen -= 1
+            if unseen > 0:
+                tried = "verdict" in roles or "success" in roles or event["good"]
+                add("unanswered", "refused", "unknown" if tried else "auth-not-offered", unseen)
+    return extra
+
+
+def _dovecot_sessions(events: list[dict]) -> None:
+    """Of each session: its tries, and the line of the login process that ends them."""
+    groups: dict[str, list[dict]] = {}
+    for event in events:
+        if event["role"] in ("backend", "refused"):
+            groups.setdefault(event["session"], []).append(event)
+            continue
+        tries = groups.pop(event["session"], [])
+        if event["role"] == "login":
+            for each in tries:
+                if each["cause"] == "unknown-user" and _same(each, event) and abs(each["second"] - event["second"]) <= 2:
+                    each["alive"] = False
+        elif event["role"] == "ended":
+            _merge(tries, event["total"])
+            event["count"] = event["total"] - sum(each["alive"] for each in tries)
+            event["alive"] = event["count"] > 0
+        elif event["role"] == "ended-refused":
+            event["alive"] = all(each["outcome"] != event["outcome"] for each in tries)
+        for each in tries:
+            each["service_raw"] = each["service_raw"] or event["service_raw"]
+            each["tls"] = each["tls"] or event["tls"]
+            if event["mechanism"] in ("PLAIN", "LOGIN"):
+                each["mechanism"] = each["mechanism"] or event["mechanism"]
+
+
+def _merge(tries: list[dict], wanted: int) -> None:
+    """A line for each password database that was asked: neighbours are one try, until as many are left as Dovecot counted."""
+    for one, two in zip(tries, tries[1:], strict=False):
+        if sum(each["alive"] for each in tries) <= wanted:
+            break
+        if one["user"] == two["user"] and one["asked"] != two["asked"] and two["second"] - one["second"] <= 2:
+            one["alive"] = False
+            if two["cause"] == "unknown-user":
+                two["cause"] = one["cause"]
+
+
+def _match_by_client(events: list[dict], vanished: list[dict]) -> list[dict]:
+    """Dovecot's verdicts without a session belong to Postfix. Returns the vanished tries that Dovecot has judged."""
+    by_client: dict[str, list[dict]] = {}
+    for event in events:
+        if event["role"] in ("verdict", "success") or (event["role"] == "backend" and not event["session"]):
+            by_client.setdefault(event["client_ip"], []).append(event)
+    for event in vanished:
+        by_client.setdefault(event["client_ip"], []).append(event)
+    judged_after_all = []
+    for lines in by_client.values():
+        lines.sort(key=lambda e: e["offset"])
+        judged: list[dict] = []
+        bare: list[dict] = []
+        for event in lines:
+
+            def first(waiting: list[dict], seconds: int, event: dict = event) -> dict | None:
+                fitting = [w for w in waiting if abs(w["second"] - event["second"]) <= seconds and _same(w, event)]
+                if fitting:
+                    waiting[:] = [w for w in waiting if w is not fitting[0]]
+                return fitting[0] if fitting else None
+
+            if event["role"] == "backend":
+                failure = first(bare, 2)
+                if failure:
+                    _tell(failure, event)
+                else:
+                    judged.append(event)
+            elif event["role"] == "verdict":
+                verdict = first(judged, 30)
+                if verdict:
+                    _tell(event, verdict)
+                elif event["outcome"] == "failure":
+                    bare.append(event)
+            elif event["role"] == "success" and event["alive"]:
+                for each in [
+                    e for e in judged if e["cause"] == "unknown-user" and _same(e, event) and abs(e["second"] - event["second"]) <= 2
+                ]:
+                    each["alive"] = False
+                    judged.remove(each)
+            elif event["role"] == "summary" and (verdict := first(judged, 30)):
+                verdict |= {"service_raw": event["service_raw"], "server": event["server"]}
+                judged_after_all.append(event)
+    return judged_after_all
+
+
+def _tell(failure: dict, verdict: dict) -> None:
+    verdict["alive"] = False
+    failure["user"] = failure["user"] or verdict["user"]
+    if (failure["outcome"], failure["cause"]) == ("failure", "credentials"):
+        failure |= {"outcome": verdict["outcome"], "cause": verdict["cause"]}
+
+
+def _same(one: dict, other: dict) -> bool:
+    """One user, as far as the names tell: case apart, with or without the domain."""
+    if one["user"] is None or other["user"] is None:
+        return True
+    a, b = one["user"].lower(), other["user"].lower()
+    return a == b or ("@" not in a and b.split("@")[0] == a) or ("@" not in b and a.split("@")[0] == b)
