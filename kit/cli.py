@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, Unpack
 import click
 
 import kit
-from kit.errors import KitError, UsageError
+from kit.errors import KitError, UsageError, VaultError
 from kit.model import Cause, Explanation, Profile, Security, Step, to_plain
 from kit.redact import Secret
 
@@ -269,8 +269,13 @@ def profile_forget(name: str) -> None:
     click.echo(f"Forgot {gone.name}.")
     if any((other.user, other.host, other.port) == (gone.user, gone.host, gone.port) for other in load_profiles()):
         click.echo("Its password stays: another profile signs in with it.")
-    elif forget_secret(gone):
-        click.echo("Its password is out of the vault too.")
+        return
+    try:
+        if forget_secret(gone):
+            click.echo("Its password is out of the vault too.")
+    except VaultError as fault:
+        click.echo(f"kit: {fault}", err=True)
+        finish(all_well=False)
 
 
 @main.command("explain")

@@ -191,6 +191,22 @@ kit("show", "x")
 
 
 @pytest.mark.needs("secret-service")
+def test_with_a_locked_vault_a_profile_is_forgotten_but_not_called_all_well(kit):
+    locked = VAULT[-1].replace("--unlock", "--start")
+    script = """
+import subprocess, sys
+subprocess.run([sys.executable, "-m", "kit", "profile", "add", "x", "--host", "mx.example.com", "--user", "u"])
+done = subprocess.run([sys.executable, "-m", "kit", "profile", "forget", "x"], capture_output=True, text=True)
+print(done.returncode, done.stdout, done.stderr)
+"""
+    command = [*VAULT[:-1], locked, "_", sys.executable, "-c", script]
+    done = subprocess.run(command, env=kit.environment, capture_output=True, text=True, timeout=60, check=True)
+    assert "kept nowhere: the system's vault is locked or does not answer" in done.stdout
+    assert "1 Forgot x.\n" in done.stdout
+    assert "u@mx.example.com:587: the vault does not open, so a password may still be in it. Unlock it" in done.stdout
+
+
+@pytest.mark.needs("secret-service")
 def test_on_a_terminal_it_offers_to_keep_the_password_and_never_echoes_it(kit):
     add = [sys.executable, "-m", "kit", "profile", "add", "x", "--host", "mx.example.com", "--user", "u"]
     show = [sys.executable, "-m", "kit", "profile", "show", "x"]
