@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Final, NoReturn
 
 MASKED: Final = "[hidden]"
@@ -117,17 +118,26 @@ def mask(text: str, secrets: Iterable[Secret] = ()) -> str:
 
 def mask_lines(lines: Sequence[str]) -> list[str]:
     """`mask` of each line, at the cost of one pass over all where hardly any of them gives something away."""
-    import ahocorasick_rs  # noqa: PLC0415 - only those who read logs need it
-
     text = "\n".join(lines).encode("utf-8", "surrogatepass").lower()
     if text.count(b"\n") >= len(lines):
         return [mask(line) for line in lines]  # a line that holds a line end cannot be found again by counting them
     masked, number, position = list(lines), 0, 0
-    for _, start, _ in ahocorasick_rs.BytesAhoCorasick([word.encode() for word in _WORDS]).find_matches_as_indexes(text):
+    for _, start, _ in _word_finder()(text):
         number += text.count(b"\n", position, start)
         position = start
         masked[number] = mask(masked[number])
     return masked
+
+
+@cache
+def _word_finder() -> Callable[[bytes], list[tuple[int, int, int]]]:
+    """Finds the giveaway words in a text in lower case: (which, start, end)."""
+    import ahocorasick_rs  # noqa: PLC0415 - only those who read logs need it
+
+    find: Callable[[bytes], list[tuple[int, int, int]]] = ahocorasick_rs.BytesAhoCorasick(
+        [word.encode() for word in _WORDS], matchkind=ahocorasick_rs.MatchKind.LeftmostFirst
+    ).find_matches_as_indexes
+    return find
 
 
 def _hide_giveaways(text: str) -> str:

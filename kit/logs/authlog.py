@@ -16,10 +16,10 @@ import pyarrow.compute as pc
 from kit.errors import UnreadableInput
 from kit.logs.classes import LineClass, line_classes
 from kit.logs.clock import Clock
-from kit.logs.join import Draft, Joiner
+from kit.logs.join import Joiner
 from kit.logs.scan import Scanner
 from kit.logs.source import Source, find_sources
-from kit.logs.table import SCHEMA, table_of
+from kit.logs.table import SCHEMA, Attempts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,7 +78,8 @@ class AuthLog:
         import pandas as pd  # noqa: PLC0415 - half a second that only those who want a frame should pay
 
         nullable = {pa.int32(): pd.Int32Dtype()}
-        return self.table.to_pandas(types_mapper=nullable.get)
+        frame: pd.DataFrame = self.table.to_pandas(types_mapper=nullable.get)
+        return frame
 
 
 class LogReader:
@@ -142,11 +143,11 @@ class LogReader:
                 next_step="Was it just rotated? The lines are then in its predecessor, such as mail.log.1",
             )
 
-    def _table(self, drafts: Iterator[Draft]) -> Iterator[pa.Table]:
-        complete = list(drafts)
-        if complete:
-            self._attempts += sum(d.count for d in complete)
-            yield self._chosen(table_of(complete))
+    def _table(self, complete: Iterator[Attempts]) -> Iterator[pa.Table]:
+        for attempts in complete:
+            table = attempts.table()
+            self._attempts += pc.sum(table["count"]).as_py() or 0
+            yield self._chosen(table)
 
     def _chosen(self, table: pa.Table) -> pa.Table:
         if self._since:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from operator import itemgetter
 from typing import Any, Final
 
 from kit.errors import KnowledgeError
@@ -18,19 +17,22 @@ TIME: Final = r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\d[T ]\d\d:\d\
 HEAD: Final = rf"(?P<time>{TIME}) (?P<host>\S{{1,255}}) "
 PID: Final = r"(?:\[(?P<pid>\d{1,10})\])?: "
 
-# What each role's handler in kit.logs.join takes, in this order.
+# What is read from a line, by its role; kit.logs.join has a handler for each role.
+_CLIENT: Final = ("client_name", "client_ip", "client_port")
+_SESSION: Final = ("service", "user", "mechanism", "client_ip", "tls", "session")
 ROLES: Final[dict[str, tuple[str, ...]]] = {
-    "verdict": ("host", "program", "pid", "client_name", "client_ip", "client_port", "mechanism", "reason", "user"),
-    "success": ("host", "program", "pid", "client_name", "client_ip", "client_port", "mechanism", "user"),
+    "verdict": ("host", "program", "pid", *_CLIENT, "mechanism", "reason", "user"),
+    "success": ("host", "program", "pid", *_CLIENT, "mechanism", "user"),
     "lost": ("host", "program", "pid"),
-    "summary": ("host", "program", "pid", "client_name", "client_ip", "client_port", "good", "total"),
+    "summary": ("host", "program", "pid", "good", "total"),
     "backend": ("host", "process", "driver", "user", "client_ip", "session", "reason"),
-    "login": ("host", "service", "user", "mechanism", "client_ip", "tls", "session"),
-    "ended": ("host", "service", "total", "user", "mechanism", "client_ip", "tls", "session"),
-    "ended-refused": ("host", "service", "reason", "user", "mechanism", "client_ip", "tls", "session"),
-    "refused": ("host", "service", "reason", "user", "mechanism", "client_ip", "tls", "session"),
+    "login": ("host", *_SESSION),
+    "ended": ("host", "total", *_SESSION),
+    "refused": ("host", "reason", *_SESSION),
+    "ended-refused": ("host", "reason", *_SESSION),
     "none": (),
 }
+_NAMED: Final = re.compile(r"\(\?P<(\w+)>")
 
 Row = tuple[str, ...]
 
@@ -41,8 +43,8 @@ class LineClass:
 
     Attributes:
         needle: a literal that each of its lines holds.
-        match: rows of a text of joined lines, one a line, each the time and then what ROLES names for the role; a line
-            that is of another class gives a row whose time is empty.
+        fields: names of what the pattern finds, in the order of a row; the time comes first.
+        match: rows of a text of joined lines, one a line; a line that is of another class gives a row of empty texts.
         reasons: text found in the line's reason → how the try ended; the first that fits wins.
     """
 
@@ -53,6 +55,7 @@ class LineClass:
     outcome: Outcome
     cause: Cause
     reasons: tuple[tuple[str, Outcome, Cause], ...]
+    fields: tuple[str, ...]
     match: Callable[[str], list[Row]]
 
     def verdict(self, reason: str) -> tuple[Outcome, Cause]:
@@ -83,17 +86,12 @@ def suspicion() -> tuple[str, ...]:
 def _line_class(entry: dict[str, Any], programs: dict[str, str]) -> LineClass:
     try:
         program, role = programs[entry["program"]], entry["role"]
-        # A line of another class still gives a row, an empty one, so that rows and lines stay one to one. The empty
-        # group at the end stands for whatever a pattern has no group for.
-        pattern = re.compile(rf"^{HEAD}(?P<program>{program}){PID}(?:{entry['pattern']})()$|^.*$", re.MULTILINE | re.ASCII)
-        group = pattern.groupindex
-        # findall numbers groups from 0; the last one is the empty one.
-        pick = itemgetter(*(group.get(name, pattern.groups) - 1 for name in ("time", *ROLES[role], "")))
-        findall = pattern.findall
-
-        def match(text: str) -> list[Row]:
-            return list(map(pick, findall(text)))
-
+        wanted = ("time", *ROLES[role])
+        # Groups that the role has no use for are not captured. A line of another class still gives a row, an empty one, so
+        # that rows and lines stay one to one; the empty group at the end makes each row a tuple.
+        text = rf"^{HEAD}(?P<program>{program}){PID}(?:{entry['pattern']})()$|^.*$"
+        text = _NAMED.sub(lambda group: group[0] if group[1] in wanted else "(?:", text)
+        pattern = re.compile(text, re.MULTILINE | re.ASCII)
         return LineClass(
             id=entry["id"],
             software=entry["software"],
@@ -102,7 +100,8 @@ def _line_class(entry: dict[str, Any], programs: dict[str, str]) -> LineClass:
             outcome=Outcome(entry.get("outcome", "success")),
             cause=Cause(entry.get("cause", "none")),
             reasons=tuple((r["text"], Outcome(r["outcome"]), Cause(r["cause"])) for r in entry.get("reasons", ())),
-            match=match,
+            fields=tuple(pattern.groupindex),
+            match=pattern.findall,
         )
     except (KeyError, ValueError, re.error) as fault:
         raise KnowledgeError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -19,7 +19,10 @@ UNREADABLE: Final = np.iinfo(np.int64).min
 """Stands for a time that does not exist, such as the 13th month."""
 
 Micros = npt.NDArray[np.int64]
-_MONTHS: Final = {m: i for i, m in enumerate(["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"])}
+# By the low five bits of the three letters, counted from the digit 0 as the stamps are; -1 is no month.
+_MONTHS: Final = np.full((32, 32, 32), -1, np.int64)
+for _number, _name in enumerate(("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")):
+    _MONTHS[tuple((ord(_letter) - 48) & 31 for _letter in _name)] = _number
 _ZONED: Final = re.compile(r"(?:Z|[+-]\d\d:?\d\d)$")
 _WEEK: Final = 7 * 86_400
 _YEAR: Final = 365 * 86_400
@@ -67,8 +70,7 @@ class Clock:
 
     def _rfc3164(self, stamps: Sequence[str]) -> Micros:
         table = np.frombuffer("".join(stamps).encode("ascii"), np.uint8).reshape(-1, 15).astype(np.int64) - 48
-        names = [stamp[:3] for stamp in stamps]
-        month = np.fromiter((_MONTHS.get(name, -1) for name in names), np.int64, len(names))
+        month = _MONTHS[table[:, 0] & 31, table[:, 1] & 31, table[:, 2] & 31]
         day = np.maximum(table[:, 4], 0) * 10 + table[:, 5]
         clock = (table[:, 7] * 10 + table[:, 8]) * 3600 + (table[:, 10] * 10 + table[:, 11]) * 60 + table[:, 13] * 10 + table[:, 14]
         # Seconds into a year of 31-day months: enough to see a New Year.
@@ -129,7 +131,7 @@ class Clock:
         return f"zone {self._zone} as given" if self._zone else "zone UTC assumed"
 
 
-def zone_info(zone: str | None) -> ZoneInfo | UTC.__class__:  # type: ignore[valid-type]  # datetime.timezone by its instance
+def zone_info(zone: str | None) -> tzinfo:
     """The zone of that name or offset.
 
     Raises:
@@ -139,7 +141,7 @@ def zone_info(zone: str | None) -> ZoneInfo | UTC.__class__:  # type: ignore[val
         return UTC
     try:
         if zone[:1] in "+-":
-            return datetime.strptime(zone, "%z").tzinfo
+            return datetime.fromisoformat(f"2000-01-01T00:00:00{zone}").tzinfo or UTC
         return ZoneInfo(zone)
     except (ValueError, ZoneInfoNotFoundError, OSError) as fault:
         raise UsageError(

@@ -10,7 +10,7 @@ the needles decide about speed only, never about the answer.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Final
@@ -25,7 +25,7 @@ from kit.logs.envelope import canonical, message_of
 from kit.logs.source import Source
 from kit.redact import mask
 
-FLUSH: Final = 16_384
+FLUSH: Final = 4_096
 """Candidate lines that are matched at once."""
 _SHAPES: Final = 200
 _EXAMPLE: Final = 400
@@ -55,25 +55,74 @@ class Tally:
         if count or len(self.shapes) < _SHAPES:
             self.shapes[shape] = (count + 1, example or mask(line[:_EXAMPLE]))
 
+    def innocent(self, decodable: bool) -> None:
+        """A line that does not look like authentication, or is known to be none."""
+        if decodable:
+            self.other += 1
+        else:
+            self.undecodable += 1
 
-@dataclass(slots=True, kw_only=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Events:
+    """Lines of one class in a batch: their places in it, and by name what the pattern found in each."""
+
+    line_class: LineClass
+    index: Ints
+    columns: dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Events of one file in the order of its lines; the lists are parallel.
+    """Candidate lines of one file in order; those that are events, by class.
 
     Attributes:
-        rows: the class of the line and what its pattern found, as kit.logs.classes.ROLES orders it, behind the time.
-        micros: microseconds since the epoch, UTC.
-        numbers: of the lines, from 1.
+        micros: of each line, since the epoch, UTC; 0 where it is no event.
+        numbers: of the lines in their file, from 1.
         offsets: of the lines, in the decompressed bytes.
         lines: as they stand in the file.
     """
 
     file: str
-    rows: list[tuple[LineClass, Row]]
-    micros: list[int]
-    numbers: list[int]
-    offsets: list[int]
+    events: list[Events]
+    micros: Ints
+    numbers: Ints
+    offsets: Ints
     lines: list[str]
+
+
+@dataclass(slots=True)
+class _Candidates:
+    """Candidate lines of one file that wait to be matched."""
+
+    lines: list[str] = field(default_factory=list)
+    needles: list[Ints] = field(default_factory=list)
+    numbers: list[Ints] = field(default_factory=list)
+    offsets: list[Ints] = field(default_factory=list)
+    broken: set[int] = field(default_factory=set)
+
+
+class _Matches:
+    """What the classes have found in a number of lines."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self.lines = lines
+        self.found: list[tuple[LineClass, Ints, list[Row]]] = []
+
+    def attempt(self, line_class: LineClass, which: Ints) -> Ints:
+        """Matches the lines against the class; returns those that are of another."""
+        if not len(which):
+            return which
+        lines = self.lines
+        rows = line_class.match("\n".join([lines[i] for i in which.tolist()]))
+        if "" not in [row[0] for row in rows]:
+            self.found.append((line_class, which, rows))
+            return which[:0]
+        matched = np.array([row[0] != "" for row in rows], bool)
+        if matched.any():
+            self.found.append((line_class, which[matched], [row for row in rows if row[0]]))
+        missed: Ints = which[~matched]
+        return missed
 
 
 class Scanner:
@@ -109,16 +158,26 @@ class Scanner:
         ends = np.flatnonzero(np.frombuffer(block, np.uint8) == 10)
         if not block.endswith(b"\n"):
             ends = np.append(ends, len(block))
-        broken = set() if block.isascii() else _broken_lines(block, ends)
+        plain = block.isascii()
+        broken = set() if plain else _broken_lines(block, ends)
         chosen, needles = self._candidates(block, ends)
-        self.tally.lines += len(ends)
-        unseen_broken = len(broken.difference(chosen.tolist())) if broken else 0
-        self.tally.undecodable += unseen_broken
-        self.tally.other += len(ends) - len(chosen) - unseen_broken
         starts = np.where(chosen > 0, ends[chosen - 1] + 1, 0)
-        first = len(into.lines)
-        into.broken.update(first + i for i, line in enumerate(chosen.tolist()) if line in broken) if broken else None
-        into.lines += [block[a:b] for a, b in zip(starts.tolist(), ends[chosen].tolist(), strict=True)]
+        bounds = zip(starts.tolist(), ends[chosen].tolist(), strict=True)
+        if plain:
+            text = block.decode("ascii")
+            lines = [text[a:b] for a, b in bounds]
+        else:
+            lines = [block[a:b].decode("utf-8", "replace") for a, b in bounds]
+        if b"\r" in block:
+            lines = [line.rstrip("\r") for line in lines]
+        if broken:
+            numbers = chosen.tolist()
+            into.broken.update(len(into.lines) + i for i, line in enumerate(numbers) if line in broken)
+            broken.difference_update(numbers)
+        self.tally.lines += len(ends)
+        self.tally.undecodable += len(broken)
+        self.tally.other += len(ends) - len(chosen) - len(broken)
+        into.lines += lines
         into.needles.append(needles)
         into.numbers.append(chosen + number)
         into.offsets.append(starts + offset)
@@ -135,95 +194,74 @@ class Scanner:
         return line[first], np.minimum.reduceat(table[:, 0], first)
 
     def _match(self, name: str, clock: Clock, found: _Candidates) -> Batch:
-        lines = b"\n".join(found.lines).decode("utf-8", "replace").split("\n")
-        if any(line.endswith("\r") for line in lines[:1000]) or "\r" in lines[-1]:
-            lines = [line.rstrip("\r") for line in lines]
-        rows: list[tuple[LineClass, Row] | None] = [None] * len(lines)
+        """Gives each candidate its class, and the tally what has none."""
+        matches = _Matches(found.lines)
         needles = np.concatenate(found.needles)
-        missed = self._by_needles(lines, needles, range(len(lines)), rows)
-        plain = lines
-        if missed:
-            plain = lines.copy()
-            for i in missed:
-                plain[i] = canonical(plain[i])
-            missed = self._by_needles(plain, needles, missed, rows)
+        missed = self._by_needles(matches, needles, np.arange(len(needles)))
+        if len(missed):
+            matches.lines = found.lines.copy()
+            for i in missed.tolist():
+                matches.lines[i] = canonical(found.lines[i])
+            missed = self._by_needles(matches, needles, missed)
             for line_class in self._classes:
-                missed = _try(line_class, plain, missed, rows)
-        self._count_missed(missed, plain, lines, found.broken)
-
-        kept = [i for i, row in enumerate(rows) if row is not None]
-        micros = clock.micros([rows[i][1][0] for i in kept]) if kept else np.empty(0, np.int64)  # type: ignore[index]  # kept: not None
-        for position in np.flatnonzero(micros == UNREADABLE).tolist():
-            i = kept[position]
-            rows[i] = None
-            self.tally.miss(message_of(plain[i]), lines[i])
-        for i in kept:
-            if (row := rows[i]) is not None and row[0].role == "none":
-                rows[i] = None
-                self._count_innocent(i in found.broken)
-        events = [(position, i) for position, i in enumerate(kept) if rows[i] is not None]
-        self.tally.attempt_lines += len(events)
-        numbers, offsets = np.concatenate(found.numbers).tolist(), np.concatenate(found.offsets).tolist()
-        times = micros.tolist()
+                missed = matches.attempt(line_class, missed)
+            self._judge(missed.tolist(), matches.lines, found)
+        micros = self._times(clock, matches, found)
         return Batch(
             file=name,
-            rows=[rows[i] for _, i in events],  # type: ignore[misc]  # those that are None are gone
-            micros=[times[position] for position, _ in events],
-            numbers=[numbers[i] for _, i in events],
-            offsets=[offsets[i] for _, i in events],
-            lines=[lines[i] for _, i in events],
+            events=[self._events(*each) for each in matches.found if each[0].role != "none"],
+            micros=micros,
+            numbers=np.concatenate(found.numbers),
+            offsets=np.concatenate(found.offsets),
+            lines=found.lines,
         )
 
-    def _by_needles(self, lines: list[str], needles: Ints, which: Iterable[int], rows: list[tuple[LineClass, Row] | None]) -> list[int]:
-        """Tries each line against the classes of its needle; returns the lines that none of them matched."""
-        indices = np.fromiter(which, np.int64)
-        chosen = needles[indices]
-        missed: list[int] = []
-        for needle in np.unique(chosen).tolist():
-            todo = indices[chosen == needle].tolist()
-            for line_class in self._by_needle[needle]:
-                todo = _try(line_class, lines, todo, rows)
-            missed += todo
-        return sorted(missed)
+    def _events(self, line_class: LineClass, index: Ints, rows: list[Row]) -> Events:
+        self.tally.attempt_lines += len(rows)
+        return Events(line_class=line_class, index=index, columns=dict(zip(line_class.fields, zip(*rows, strict=True), strict=False)))
 
-    def _count_missed(self, missed: list[int], plain: list[str], lines: list[str], broken: set[int]) -> None:
+    def _times(self, clock: Clock, matches: _Matches, found: _Candidates) -> Ints:
+        """The times of the events, read in the order of the lines; an event whose time does not exist is none."""
+        stamps = np.full(len(found.lines), None, object)
+        for line_class, index, rows in matches.found:
+            if line_class.role != "none":
+                stamps[index] = np.fromiter([row[0] for row in rows], object, len(rows))
+            elif found.broken:
+                for i in index.tolist():
+                    self.tally.innocent(i not in found.broken)
+            else:
+                self.tally.other += len(index)
+        events = np.flatnonzero(stamps.astype(bool))
+        micros = np.zeros(len(stamps), np.int64)
+        micros[events] = clock.micros(stamps[events].tolist())
+        if (micros == UNREADABLE).any():
+            for position, (line_class, index, rows) in enumerate(matches.found):
+                readable = micros[index] != UNREADABLE
+                for i in index[~readable].tolist():
+                    self.tally.miss(message_of(matches.lines[i]), found.lines[i])
+                matches.found[position] = (line_class, index[readable], [row for row, fine in zip(rows, readable, strict=True) if fine])
+            matches.found = [each for each in matches.found if len(each[1])]
+        return micros
+
+    def _by_needles(self, matches: _Matches, needles: Ints, which: Ints) -> Ints:
+        """Tries each line against the classes of its needle; returns the lines that none of them matched."""
+        missed = []
+        chosen = needles[which]
+        for needle in np.unique(chosen).tolist():
+            todo = which[chosen == needle]
+            for line_class in self._by_needle[needle]:
+                todo = matches.attempt(line_class, todo)
+            missed.append(todo)
+        return np.sort(np.concatenate(missed)) if missed else which
+
+    def _judge(self, missed: list[int], plain: list[str], found: _Candidates) -> None:
+        """Lines of no class: suspect, or merely a host or file that is named like one."""
         for i in missed:
             message = message_of(plain[i])
             if any(word in message for word in self._suspect):
-                self.tally.miss(message, lines[i])
+                self.tally.miss(message, found.lines[i])
             else:
-                self._count_innocent(i in broken)
-
-    def _count_innocent(self, broken: bool) -> None:
-        if broken:
-            self.tally.undecodable += 1
-        else:
-            self.tally.other += 1
-
-
-@dataclass(slots=True)
-class _Candidates:
-    """Candidate lines of one file that wait to be matched."""
-
-    lines: list[bytes] = field(default_factory=list)
-    needles: list[Ints] = field(default_factory=list)
-    numbers: list[Ints] = field(default_factory=list)
-    offsets: list[Ints] = field(default_factory=list)
-    broken: set[int] = field(default_factory=set)
-
-
-def _try(line_class: LineClass, lines: list[str], which: list[int], rows: list[tuple[LineClass, Row] | None]) -> list[int]:
-    """Fills the rows of the lines that the class matches; returns the others."""
-    if not which:
-        return which
-    missed = []
-    found = line_class.match("\n".join([lines[i] for i in which]))
-    for i, row in zip(which, found, strict=True):
-        if row[0]:
-            rows[i] = (line_class, row)
-        else:
-            missed.append(i)
-    return missed
+                self.tally.innocent(i not in found.broken)
 
 
 def _broken_lines(block: bytes, ends: Ints) -> set[int]:

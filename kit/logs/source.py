@@ -16,7 +16,7 @@ from typing import BinaryIO, Final
 from kit.errors import UnreadableInput
 from kit.logs.envelope import canonical, stamp_of
 
-BLOCK: Final = 1 << 20
+BLOCK: Final = 1 << 18
 """Bytes read at once. Between 256 KiB and 2 MiB it makes no difference; larger is slower."""
 LONGEST_LINE: Final = 1 << 18
 """Bytes of a line that are looked at. What lies beyond is counted and skipped."""
@@ -105,7 +105,7 @@ class Source:
                 inflate = isal_zlib.decompressobj(wbits=31)
             try:
                 plain = inflate.decompress(chunk, BLOCK)
-            except isal_zlib.error:
+            except isal_zlib.error:  # type: ignore[misc]  # its stub says int
                 self.problem = f"the gzip data is damaged after {self.taken:,} compressed bytes; the lines before it were read"
                 return
             chunk = inflate.unused_data if inflate.eof else inflate.unconsumed_tail
@@ -126,7 +126,7 @@ def find_sources(paths: Iterable[str | os.PathLike[str]]) -> list[Source]:
         name = os.fspath(given)
         if name == "-":
             sources.append(Source(name="-", path=None, modified=datetime.now(UTC), size=None))
-        elif not os.path.lexists(name) and glob.has_magic(name) and (found := glob.glob(name)):
+        elif not os.path.lexists(name) and glob.has_magic(name) and (found := glob.glob(name)):  # noqa: PTH207 - the pattern may be absolute
             sources += [_file(Path(path)) for path in sorted(found, key=_age)]
         elif Path(name).is_dir():
             sources += _folder(Path(name))
@@ -138,13 +138,13 @@ def find_sources(paths: Iterable[str | os.PathLike[str]]) -> list[Source]:
 def _file(path: Path) -> Source:
     try:
         about = path.stat()
-        if special := _SPECIAL.get(stat.S_IFMT(about.st_mode)):
-            raise UnreadableInput(special[0], where=str(path), next_step=special[1].format(path=path))
-        with path.open("rb"):
-            pass
-    except UnreadableInput:
-        raise
     except (OSError, ValueError) as fault:
+        raise _unreadable(str(path), fault) from fault
+    if special := _SPECIAL.get(stat.S_IFMT(about.st_mode)):
+        raise UnreadableInput(special[0], where=str(path), next_step=special[1].format(path=path))
+    try:
+        path.open("rb").close()
+    except OSError as fault:
         raise _unreadable(str(path), fault) from fault
     return Source(name=str(path), path=path, modified=datetime.fromtimestamp(about.st_mtime, UTC), size=about.st_size)
 
@@ -184,14 +184,15 @@ def _age(path: str | os.PathLike[str]) -> tuple[str, int, str]:
 
 
 def _unreadable(name: str, fault: OSError | ValueError) -> UnreadableInput:
-    what, step = {
+    known: dict[type[Exception], tuple[str, str]] = {
         FileNotFoundError: ("there is no such file", "Check the path; mail logs are often /var/log/mail.log or /var/log/maillog"),
         PermissionError: (
             "you may not read it",
             "Read it as a member of its group (often adm), or pipe it in: sudo cat {name} | kit logs -",
         ),
         NotADirectoryError: ("a part of the path is not a folder", "Check the path"),
-    }.get(type(fault), (getattr(fault, "strerror", None) or str(fault), "Check the path"))
+    }
+    what, step = known.get(type(fault), (getattr(fault, "strerror", None) or str(fault), "Check the path"))
     if getattr(fault, "errno", None) == 40:  # ELOOP
         what, step = "the links in this path run in a circle", "Give the path of the file itself"
     return UnreadableInput(what, where=name, next_step=step.format(name=name))
@@ -214,7 +215,7 @@ def _whole_lines(chunks: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
                 yield offset, tail[:LONGEST_LINE] + b"\n"
                 offset, tail = offset + skipped, rest
             continue
-        block = tail + chunk[:end]
+        block = b"".join((tail, memoryview(chunk)[:end]))
         yield offset, block
         offset += len(block)
         tail = chunk[end:]

@@ -1,13 +1,16 @@
-"""Attempts as an Arrow table, one column a field of `kit.model.Attempt`."""
+"""Attempts in columns, and as an Arrow table with one column a field of `kit.model.Attempt`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from kit.logs.join import Draft
+from kit.logs.classes import LineClass
+from kit.logs.scan import Batch, Events
 from kit.model import Service
 from kit.redact import mask_lines
 
@@ -40,43 +43,150 @@ SCHEMA: Final = pa.schema(
 
 # What servers call a service. Postfix's name is the syslog_name of its master.cf entry; "postfix" alone, as syslog in
 # RFC 5424 form cuts it, does not tell.
-_SERVICES: Final[dict[str | None, Service | None]] = {
+_SERVICES: Final[dict[str | None, str | None]] = {
     None: None,
     "postfix": None,
-    "postfix/smtpd": Service.SMTP,
-    "postfix/submission/smtpd": Service.SUBMISSION,
-    "postfix/submissions/smtpd": Service.SUBMISSIONS,
-    "postfix/smtps/smtpd": Service.SUBMISSIONS,
-    "imap": Service.IMAP,
-    "pop3": Service.POP3,
-    "submission": Service.SUBMISSION,
-    "managesieve": Service.SIEVE,
-    "sieve": Service.SIEVE,
+    "postfix/smtpd": Service.SMTP.value,
+    "postfix/submission/smtpd": Service.SUBMISSION.value,
+    "postfix/submissions/smtpd": Service.SUBMISSIONS.value,
+    "postfix/smtps/smtpd": Service.SUBMISSIONS.value,
+    "imap": Service.IMAP.value,
+    "pop3": Service.POP3.value,
+    "submission": Service.SUBMISSION.value,
+    "managesieve": Service.SIEVE.value,
+    "sieve": Service.SIEVE.value,
 }
 
+# Dovecot's auth lines name the password database for plaintext mechanisms, and the mechanism itself for the others.
+_MECHANISMS: Final = frozenset(
+    (
+        "plain",
+        "login",
+        "cram-md5",
+        "digest-md5",
+        "scram-sha-1",
+        "scram-sha-256",
+        "xoauth2",
+        "oauthbearer",
+        "external",
+        "gssapi",
+        "ntlm",
+        "apop",
+    )
+)
+_UNNAMED: Final = frozenset(("", "(unavailable)", "?"))
 
-def table_of(drafts: Sequence[Draft]) -> pa.Table:
-    """The attempts as a table of SCHEMA, in the order given; the lines' texts are masked."""
-    columns = {
-        "time": pa.array([d.micros for d in drafts], pa.int64()).cast(pa.timestamp("us", "UTC")),
-        "host": [d.host for d in drafts],
-        "server": [d.software for d in drafts],
-        "service": [_SERVICES.get(d.service_raw, Service.OTHER) for d in drafts],
-        "service_raw": [d.service_raw for d in drafts],
-        "outcome": [d.outcome for d in drafts],
-        "cause": [d.cause for d in drafts],
-        "user": [d.user for d in drafts],
-        "client_ip": [d.client_ip for d in drafts],
-        "client_port": [int(d.client_port) if d.client_port else None for d in drafts],
-        "client_name": [d.client_name for d in drafts],
-        "helo": pa.nulls(len(drafts), _WORD),
-        "mechanism": [d.mechanism for d in drafts],
-        "tls": [d.tls for d in drafts],
-        "session": [d.session for d in drafts],
-        "count": [d.count for d in drafts],
-        "text": mask_lines([d.line for d in drafts]),
-        "file": [d.file for d in drafts],
-        "line": [d.number for d in drafts],
-        "offset": [d.offset for d in drafts],
-    }
-    return pa.table([c if isinstance(c, pa.Array) else pa.array(c, SCHEMA.field(n).type) for n, c in columns.items()], schema=SCHEMA)
+# How what a pattern found becomes a column of attempts: the field, and the values from the texts.
+Texts = Sequence[str]
+_FILL: Final[dict[str, tuple[str, Callable[[Texts], Sequence[str | None]]]]] = {
+    "host": ("host", lambda texts: texts),
+    "program": ("service_raw", lambda texts: texts),
+    "service": ("service_raw", lambda texts: texts),
+    "user": ("user", lambda texts: [None if text in _UNNAMED else text for text in texts]),
+    "client_ip": ("client_ip", lambda texts: [text.removeprefix("::ffff:") if text[0] == ":" else text for text in texts]),
+    "client_name": ("client_name", lambda texts: [None if text == "unknown" else text for text in texts]),
+    "client_port": ("client_port", lambda texts: [text or None for text in texts]),
+    "mechanism": ("mechanism", lambda texts: [text or None for text in texts]),
+    "session": ("session", lambda texts: [text or None for text in texts]),
+    # Dovecot's login lines always tell: `TLS`, `secured` for a local or trusted connection, or nothing.
+    "tls": ("tls", lambda texts: ["TLS" if text == "TLS" else "none" for text in texts]),
+    "driver": ("mechanism", lambda texts: [text.upper() if text in _MECHANISMS else None for text in texts]),
+}
+_TEXTS: Final = (
+    "host",
+    "server",
+    "service_raw",
+    "outcome",
+    "cause",
+    "user",
+    "client_ip",
+    "client_port",
+    "client_name",
+    "mechanism",
+    "tls",
+    "session",
+)
+
+Column = npt.NDArray[np.object_]
+
+
+class Attempts:
+    """The tries that the lines of one batch tell of, in columns by the place of the line in the batch.
+
+    A field that no class has filled is None. What later lines tell is written into the columns until `table` is taken.
+
+    Attributes:
+        seconds: of the lines, since the epoch; 0 where a line is no event.
+        alive: 1 where the line stands for an attempt.
+        count: of tries, where it is not 1.
+        extra: attempts beside the one that the line stands for: its place, and its fields.
+    """
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        self.seconds: list[int] = (batch.micros // 1_000_000).tolist()
+        self.newest = max(self.seconds)
+        self.alive = bytearray(len(batch.lines))
+        self.count: dict[int, int] = {}
+        self.extra: list[tuple[int, dict[str, Any]]] = []
+        self.columns: dict[str, Column] = {name: np.full(len(batch.lines), None, object) for name in _TEXTS}
+
+    def fill(self, events: Events) -> None:
+        """Writes what the pattern of one class found."""
+        line_class, columns = events.line_class, self.columns
+        columns["server"][events.index] = line_class.software
+        for name, texts in events.columns.items():
+            if name in _FILL:
+                field, values = _FILL[name]
+                columns[field][events.index] = _objects(values(texts))
+        if line_class.reasons:
+            verdicts = _Verdicts(line_class)
+            outcomes, causes = zip(*[verdicts[reason] for reason in events.columns["reason"]], strict=True)
+            columns["outcome"][events.index], columns["cause"][events.index] = _objects(outcomes), _objects(causes)
+        else:
+            columns["outcome"][events.index], columns["cause"][events.index] = line_class.outcome.value, line_class.cause.value
+
+    def table(self) -> pa.Table:
+        """The attempts as a table of SCHEMA, in the order of their lines; the lines' texts are masked."""
+        batch = self.batch
+        places = np.flatnonzero(np.frombuffer(self.alive, np.uint8))
+        fields = {name: column[places].tolist() for name, column in self.columns.items()}
+        counts = [self.count.get(i, 1) for i in places.tolist()] if self.count else [1] * len(places)
+        if self.extra:
+            where = np.array([i for i, _ in self.extra])
+            for name, column in fields.items():
+                column += [fields_.get(name) for _, fields_ in self.extra]
+            counts += [fields_.get("count", 1) for _, fields_ in self.extra]
+            places = np.concatenate((places, where))
+        values = {
+            **fields,
+            "time": pa.array(batch.micros[places]).cast(pa.timestamp("us", "UTC")),
+            "service": [_SERVICES.get(raw, Service.OTHER.value) for raw in fields["service_raw"]],
+            "client_port": [int(port) if port else None for port in fields["client_port"]],
+            "helo": pa.nulls(len(places), _WORD),
+            "count": counts,
+            "text": mask_lines([batch.lines[i] for i in places.tolist()]),
+            "file": pa.repeat(batch.file, len(places)).dictionary_encode(),
+            "line": batch.numbers[places],
+            "offset": batch.offsets[places],
+        }
+        arrays = [v if isinstance(v := values[f.name], pa.Array) else pa.array(v, f.type) for f in SCHEMA]
+        table = pa.table(arrays, schema=SCHEMA)
+        return table.take(pa.array(np.argsort(places, kind="stable"))) if self.extra else table
+
+
+class _Verdicts(dict[str, tuple[str, str]]):
+    """Outcome and cause by the server's words, each looked up once."""
+
+    def __init__(self, line_class: LineClass) -> None:
+        super().__init__()
+        self._class = line_class
+
+    def __missing__(self, reason: str) -> tuple[str, str]:
+        outcome, cause = self._class.verdict(reason)
+        self[reason] = found = (outcome.value, cause.value)
+        return found
+
+
+def _objects(values: Sequence[Any]) -> Column:
+    return np.fromiter(values, object, len(values))
