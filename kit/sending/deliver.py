@@ -20,6 +20,7 @@ from kit.model import Profile, Reply, Security
 from kit.sending.dialogue import Say, Talk
 from kit.sending.reply import parse_reply
 from kit.sending.session import Break, Broken, Tls
+from kit.sending.transport import Address
 
 # Where servers put their own id of a message into the 250 after the final dot.
 _QUEUE_IDS: Final = tuple(
@@ -29,7 +30,7 @@ _QUEUE_IDS: Final = tuple(
         r"\bid=([0-9A-Za-z-]{6,40})",  # Exim
         r"\[InternalId=(\d{1,30})",  # Exchange and Microsoft 365
         r"\b([0-9A-Za-z]{8,40}) Message accepted for delivery",  # sendmail
-        r"(?i)\bok:? (?:\d{1,20} )?([0-9A-Za-z][0-9A-Za-z._-]{7,99})(?: - gsmtp)?$",  # Google, SES, and whoever ends with it
+        r"(?i)\bok:? {1,3}(?:\d{1,20} )?([0-9A-Za-z][0-9A-Za-z._-]{7,99})(?: - gsmtp)?$",  # Google, SES, and whoever ends with it
     )
 )
 
@@ -88,51 +89,53 @@ def queue_id(reply: Reply) -> str | None:
     return next((match[1] for pattern in _QUEUE_IDS if (match := pattern.search(text))), None)
 
 
+async def dial(address: Address, timeout: float) -> socket.socket:  # noqa: ASYNC109 - it becomes part of what is said
+    """A TCP connection for a MailWire, nothing said yet.
+
+    Raises:
+        Broken: nobody listens there, or the way there is shut.
+    """
+    sock = socket.socket(address.family, socket.SOCK_STREAM)
+    sock.setblocking(False)
+    try:
+        async with asyncio.timeout(timeout):
+            await asyncio.get_running_loop().sock_connect(sock, (address.host, address.port))
+    except TimeoutError:
+        sock.close()
+        raise Broken(Break.NO_ANSWER, f"{address.host} did not answer within {timeout:g} s") from None
+    except OSError as fault:
+        sock.close()
+        why = Break.REFUSED if isinstance(fault, ConnectionRefusedError) else Break.NO_ANSWER
+        raise Broken(why, f"{address.host}: {fault.strerror or fault}") from None
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
 class MailWire:
-    """A Wire on aiosmtplib. DATA brings the content with it, STARTTLS brings TLS up: aiosmtplib does each in one.
+    """A Wire on aiosmtplib, which does some things in one: TLS and the banner, STARTTLS and the handshake, DATA and the content.
 
     Attributes:
-        round_trips: how often the server was waited for, TLS not counted.
+        client: this end of the connection as an address literal for EHLO (RFC 5321 section 4.1.3).
+        round_trips: how often the server was waited for, from the banner to the end; TLS not counted.
     """
 
-    def __init__(self, profile: Profile, context: ssl.SSLContext, content: bytes) -> None:
+    def __init__(self, sock: socket.socket, profile: Profile, context: ssl.SSLContext, content: bytes) -> None:
+        host = str(sock.getsockname()[0]).partition("%")[0]
+        self.client = f"[IPv6:{host}]" if ":" in host else f"[{host}]"
         self.round_trips = 0
         self._content = content
         self._banner: Reply | None = None
         self._smtp = aiosmtplib.SMTP(
             hostname=profile.host,
-            port=profile.port,
+            sock=sock,
             timeout=profile.timeout,
             use_tls=profile.security is Security.TLS,
             start_tls=False,  # its default, None, would go on in clear where STARTTLS is not offered
             tls_context=context,
             local_hostname="localhost",  # never said, as EHLO is the dialogue's; its default asks DNS
         )
-
-    async def connect(self) -> str:
-        """Connect, with TLS where that comes first, and take the banner along. Returns the address that answered.
-
-        Raises:
-            Broken: there is no connection.
-        """
-        try:
-            response = await self._smtp.connect()
-            self._banner = _reply(response.code, response.message)
-        except aiosmtplib.SMTPConnectResponseError as refused:  # any banner but 220; aiosmtplib has hung up
-            self._banner = _reply(refused.code, refused.message)
-        except _FAULTS as fault:
-            raise _broken(fault) from fault
-        return f"{self._end('peername')} answered"
-
-    @property
-    def client(self) -> str:
-        """This end of the connection as an address literal for EHLO (RFC 5321 section 4.1.3)."""
-        host = self._end("sockname")
-        return f"[IPv6:{host}]" if ":" in host else f"[{host}]"
-
-    def _end(self, which: str) -> str:
-        place = self._smtp.get_transport_info(which) if self._smtp.is_connected else None
-        return str(place[0]).partition("%")[0] if place else "127.0.0.1"
 
     async def ask(self, line: bytes | None) -> Reply:
         """Send a line, if there is one, and read one reply.
@@ -142,9 +145,7 @@ class MailWire:
         """
         self.round_trips += 2 if line == b"DATA" else 1
         if line is None:
-            if self._banner is None:
-                raise Broken(Break.CLOSED, "there is no connection")
-            return self._banner
+            return self._banner or await self._greeting()
         try:
             response = await self._send(line)
         except aiosmtplib.SMTPResponseException as refused:
@@ -152,9 +153,38 @@ class MailWire:
                 self._smtp.close()
             return _reply(refused.code, refused.message)
         except _FAULTS as fault:
-            raise _broken(fault) from fault
+            raise _broken(fault) from None
         if line.startswith((b"EHLO ", b"HELO ")):  # else aiosmtplib would say EHLO again before STARTTLS and DATA
             self._smtp.last_ehlo_response = response
+        return _reply(response.code, response.message)
+
+    async def encrypt(self) -> Tls:
+        """Bring TLS up where it comes first, else say what STARTTLS has agreed on.
+
+        Raises:
+            Broken: there is no TLS, or the certificate does not pass.
+        """
+        if self._banner is None:
+            self._banner = await self._greeting()
+        pipe = self._smtp.get_transport_info("ssl_object") if self._smtp.is_connected else None
+        if pipe is None:
+            raise Broken(Break.CLOSED, "the server closed the connection")
+        return Tls(version=pipe.version(), cipher=pipe.cipher()[0])
+
+    def close(self) -> None:
+        """Let go of the connection, whatever its state."""
+        self._smtp.close()
+
+    async def _greeting(self) -> Reply:
+        """TLS where it comes first, and the banner."""
+        try:
+            response = await self._smtp.connect()
+        except aiosmtplib.SMTPConnectResponseError as refused:  # any banner but 220; aiosmtplib has hung up
+            return _reply(refused.code, refused.message)
+        except aiosmtplib.SMTPResponseException as odd:
+            return _reply(odd.code, odd.message)
+        except _FAULTS as fault:
+            raise _broken(fault) from None
         return _reply(response.code, response.message)
 
     async def _send(self, line: bytes) -> aiosmtplib.SMTPResponse:
@@ -164,31 +194,15 @@ class MailWire:
             return await self._smtp.data(self._content)
         return await self._smtp.execute_command(line)
 
-    async def encrypt(self) -> Tls:
-        """What TLS was agreed on; it is up already."""
-        tls = self._smtp.get_transport_info("ssl_object") if self._smtp.is_connected else None
-        if tls is None:
-            raise Broken(Break.TLS, "the connection is not encrypted")
-        return Tls(version=tls.version() or "TLS", cipher=(tls.cipher() or ("unknown",))[0])
 
-    def close(self) -> None:
-        """Let go of the connection, whatever its state."""
-        self._smtp.close()
-
-
-_FAULTS: Final = (aiosmtplib.SMTPException, OSError, asyncio.TimeoutError)
+_FAULTS: Final = (aiosmtplib.SMTPException, OSError)
 
 # From what Python raises to what it means; the first that fits, so the narrower stand first.
 _BREAKS: Final = (
-    (socket.gaierror, Break.NO_SUCH_NAME),
     (ssl.SSLCertVerificationError, Break.CERTIFICATE),
     (ssl.SSLError, Break.TLS),
-    (ConnectionRefusedError, Break.REFUSED),
-    (aiosmtplib.SMTPReadTimeoutError, Break.SILENT),
-    (TimeoutError, Break.NO_ANSWER),
-    (aiosmtplib.SMTPServerDisconnected, Break.CLOSED),
-    (ConnectionError, Break.CLOSED),
-    (OSError, Break.NO_ANSWER),
+    (TimeoutError, Break.SILENT),
+    (OSError, Break.CLOSED),
 )
 
 
@@ -197,6 +211,8 @@ def _broken(fault: BaseException) -> Broken:
     while isinstance(fault.__cause__, Exception) and str(fault.__cause__):
         fault = fault.__cause__
     why = next((why for kind, why in _BREAKS if isinstance(fault, kind)), Break.CLOSED)
+    if isinstance(fault, ssl.SSLCertVerificationError):
+        return Broken(why, f"certificate verify failed: {fault.verify_message}")
     return Broken(why, str(fault) or type(fault).__name__)
 
 

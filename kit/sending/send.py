@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.message import EmailMessage
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 from kit.auth.budget import ATTEMPTS_AN_HOUR, account_of, check_budget
 from kit.errors import UsageError
 from kit.model import Cause, Finding, Profile, Security, SendResult, Severity, Step
 from kit.redact import Secret
 from kit.sending.approach import approach, refusal
-from kit.sending.deliver import Delivered, MailWire, transaction
+from kit.sending.deliver import Delivered, MailWire, dial, transaction
 from kit.sending.dialogue import authenticate, quit_
 from kit.sending.findings import found_broken
 from kit.sending.message import envelope, wire_bytes
 from kit.sending.session import Broken, Session
 from kit.sending.signin import check_mechanism, sign_in
-from kit.sending.transport import tls_context
+from kit.sending.transport import Address, resolve, tls_context
+
+MOST_CONNECTIONS: Final = 3  # one at a time, to as many addresses of the host
 
 
 async def send(
@@ -32,6 +37,7 @@ async def send(
     dry_run: bool = False,
     on_step: Callable[[Step], None] | None = None,
     allow_clear: bool = False,
+    gentle: bool = False,
     attempts_an_hour: int = ATTEMPTS_AN_HOUR,
     budget: Path | None = None,
 ) -> SendResult:
@@ -45,6 +51,7 @@ async def send(
         dry_run: stop before the content: the server is asked about sender and recipients only.
         on_step: is told of every step as it ends.
         allow_clear: sign in without TLS too, where everyone on the way can read the password. The result says so.
+        gentle: one connection only, to the first address.
         attempts_an_hour: how many sign-ins of this account may fail within an hour.
         budget: where that is counted, if not in the user's own folder.
 
@@ -57,13 +64,15 @@ async def send(
     sender, recipients = envelope(message)
     content = wire_bytes(message)
     check_mechanism(profile)
-    wire = MailWire(profile, tls_context(profile), content)
+    context = tls_context(profile)
     if secret is not None:
         _may_sign_in(profile, secret, allow_clear, attempts_an_hour, budget)
     session = Session(on_step=on_step, secrets=[secret] if secret else ())
     delivered = Delivered(accepted=(), rejected=())
+    wire = None
     try:
-        await session.take("connect", wire.connect(), str)
+        sock = await _dial(session, profile, 1 if gentle else MOST_CONNECTIONS)
+        wire = MailWire(sock, profile, context, content)
         if profile.security is Security.TLS:
             await session.encrypt(wire)
         offer = await approach(session, wire, profile, wire.client)
@@ -89,7 +98,8 @@ async def send(
     except Broken as broken:
         session.findings.append(_perhaps(message) if session.steps[-1].name == "data" else found_broken(broken, session.steps[-1], profile))
     finally:
-        wire.close()
+        if wire:
+            wire.close()
     return SendResult(
         target=target or profile.name or profile.host,
         host=profile.host,
@@ -102,8 +112,24 @@ async def send(
         queue_id=delivered.queue_id,
         accepted=delivered.accepted,
         rejected=delivered.rejected,
-        round_trips=wire.round_trips,
+        round_trips=wire.round_trips if wire else 0,
     )
+
+
+async def _dial(session: Session, profile: Profile, most: int) -> socket.socket:
+    """A connection to the first of `most` addresses that takes one."""
+    addresses = await session.take("resolve", resolve(profile), lambda found: ", ".join(address.host for address in found[:8]))
+    dead: list[Broken] = []
+    for address in addresses[:most]:
+        try:
+            return await session.take("connect", dial(address, profile.timeout), partial(_name, address))
+        except Broken as broken:
+            dead.append(broken)
+    raise dead[-1]
+
+
+def _name(address: Address, _: socket.socket) -> str:
+    return address.host
 
 
 def _may_sign_in(profile: Profile, secret: Secret, allow_clear: bool, attempts_an_hour: int, budget: Path | None) -> None:

@@ -1,0 +1,308 @@
+"""`send` against a server that says what the test tells it to: what it asks, in which order, and what comes of each answer."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from kit.errors import BudgetSpent, InvalidMessage, PasswordInClear, UsageError
+from kit.model import Cause, Outcome, Profile, Security, SendResult, Severity
+from kit.redact import Secret
+from kit.sending.deliver import queue_id
+from kit.sending.message import build_test_message, wire_bytes
+from kit.sending.reply import parse_reply
+from kit.sending.send import send
+
+HANGUP = None
+Answer = str | None
+
+
+class Script:
+    """A server whose answers stand in a table by command; what it heard is kept. None hangs up."""
+
+    def __init__(self, answers: dict[str, Answer]) -> None:
+        self.answers = {
+            "banner": "220 mail.example.com ESMTP Postfix",
+            "EHLO": "250-mail.example.com\r\n250-SIZE 10240000\r\n250 AUTH PLAIN LOGIN",
+            "AUTH": "235 2.7.0 Authentication successful",
+            "MAIL": "250 2.1.0 Ok",
+            "RCPT": "250 2.1.5 Ok",
+            "DATA": "354 End data with <CR><LF>.<CR><LF>",
+            ".": "250 2.0.0 Ok: queued as 4C0FFEE123",
+            "RSET": "250 2.0.0 Ok",
+            "QUIT": "221 2.0.0 Bye",
+        } | answers
+        self.heard: list[str] = []
+        self.content = b""
+        self.connections = 0
+        self.port = 0
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            if not await self._say("banner", writer):
+                return
+            while line := await reader.readline():
+                command = line.decode().strip()
+                self.heard.append(command)
+                word = command.partition(" ")[0].upper()
+                key = next((key for key in self.answers if command.startswith(key) and " " in key), word)
+                if not await self._say(key, writer) or word == "QUIT":
+                    return
+                if word == "DATA" and (self.answers["DATA"] or "").startswith("354"):
+                    self.content = await reader.readuntil(b"\r\n.\r\n")
+                    if not await self._say(".", writer):
+                        return
+        finally:
+            writer.close()
+
+    async def _say(self, key: str, writer: asyncio.StreamWriter) -> bool:
+        answer = self.answers.get(key, "502 5.5.2 Error: command not recognized")
+        if answer is not HANGUP:
+            writer.write(answer.encode("latin-1") + b"\r\n")
+            await writer.drain()
+        return answer is not HANGUP
+
+
+@asynccontextmanager
+async def served(answers: dict[str, Answer] | None = None) -> AsyncIterator[tuple[Script, Profile]]:
+    script = Script(answers or {})
+    async with await asyncio.start_server(script, "127.0.0.1", 0) as server:
+        script.port = server.sockets[0].getsockname()[1]
+        yield script, Profile(host="127.0.0.1", port=script.port, security=Security.NONE, user="anna@example.com", timeout=2.0)
+
+
+@pytest.fixture
+def sent(tmp_path) -> Callable[..., object]:
+    async def run(answers=None, *, to=("ben@example.net",), secret=None, body=None, change=None, **options) -> tuple[Script, SendResult]:
+        async with served(answers) as (script, profile):
+            message = build_test_message("anna@example.com", to, body=body)
+            result = await send(
+                replace(profile, **(change or {})), message, secret, budget=tmp_path / "budget", allow_clear=secret is not None, **options
+            )
+            return script, result
+
+    return run
+
+
+def errors(result: SendResult) -> list[Cause]:
+    return [finding.cause for finding in result.findings if finding.severity is Severity.ERROR]
+
+
+async def test_a_message_goes_out_once_and_whole(sent):
+    body = "first\n.\n..two dots\n.x\nlast line without an end"
+    script, result = await sent(body=body)
+    assert re.sub(r"SIZE=\d+", "SIZE=n", "|".join(script.heard)) == (
+        "EHLO [127.0.0.1]|MAIL FROM:<anna@example.com> SIZE=n|RCPT TO:<ben@example.net>|DATA|QUIT"
+    )
+    assert (result.accepted, result.rejected, result.queue_id) == (("ben@example.net",), (), "4C0FFEE123")
+    # RFC 5321 section 4.5.2: the receiver takes one dot from the start of each line that has one.
+    content = re.sub(rb"(?m)^\.", b"", script.content.removesuffix(b".\r\n"))
+    assert content.partition(b"\r\n\r\n")[2] == body.replace("\n", "\r\n").encode() + b"\r\n"
+    assert f"Message-ID: {result.message_id}".encode() in content
+    assert int(re.search(r"SIZE=(\d+)", script.heard[1])[1]) == len(content)
+    assert result.round_trips == 7  # one each for the banner, EHLO, MAIL, RCPT and QUIT, two for DATA
+    assert [step.name for step in result.steps] == ["resolve", "connect", "banner", "ehlo", "mail", "rcpt", "data", "quit"]
+    assert all(step.ok for step in result.steps)
+
+
+async def test_size_is_not_said_to_a_server_that_does_not_ask(sent):
+    script, _ = await sent({"EHLO": "250 mail.example.com"})
+    assert "MAIL FROM:<anna@example.com>" in script.heard
+
+
+async def test_each_recipient_has_an_answer_of_its_own(sent):
+    answers = {"RCPT TO:<nobody@example.net>": "550 5.1.1 <nobody@example.net>: Recipient address rejected: User unknown"}
+    script, result = await sent(answers, to=("ben@example.net", "nobody@example.net", "carla@example.net"))
+    assert result.accepted == ("ben@example.net", "carla@example.net")
+    assert result.rejected == ("nobody@example.net",)
+    assert errors(result) == [Cause.RECIPIENT]
+    assert any("nobody@example.net: 550" in text for finding in result.findings for text in finding.evidence)
+    assert not result.ok
+    assert "DATA" in script.heard
+
+
+async def test_no_recipient_no_content(sent):
+    script, result = await sent({"RCPT": "554 5.7.1 <ben@example.net>: Relay access denied"})
+    assert (result.accepted, result.rejected) == ((), ("ben@example.net",))
+    assert errors(result) == [Cause.RELAY_DENIED]
+    assert script.heard[-2:] == ["RSET", "QUIT"]
+
+
+async def test_a_dry_run_sends_nothing(sent):
+    script, result = await sent(dry_run=True)
+    assert "DATA" not in script.heard
+    assert script.heard[-2:] == ["RSET", "QUIT"]
+    assert (result.accepted, result.queue_id, errors(result)) == (("ben@example.net",), None, [])
+
+
+@pytest.mark.parametrize(
+    ("answers", "cause"),
+    [
+        ({"MAIL": "530 5.7.0 Must issue a STARTTLS command first"}, Cause.TLS_REQUIRED),
+        ({"MAIL": "530 5.7.57 Client not authenticated to send mail."}, Cause.NOT_AUTHENTICATED),
+        ({"MAIL": "550 5.7.60 SMTP; Client does not have permissions to send as this sender"}, Cause.SENDER_NOT_ALLOWED),
+        ({"DATA": "554 5.7.1 <x>: Relay access denied"}, Cause.RELAY_DENIED),
+        ({".": "552 5.2.2 mailbox full"}, Cause.QUOTA),
+        ({"banner": "554 mail.example.com no service for you"}, Cause.UNREACHABLE),
+        ({"banner": "HTTP/1.1 400 Bad Request"}, Cause.UNREACHABLE),
+    ],
+)
+async def test_a_refusal_becomes_a_finding_and_nobody_is_accepted(sent, answers, cause):
+    _, result = await sent(answers)
+    assert errors(result) == [cause]
+    assert result.accepted == ()
+    assert result.queue_id is None
+
+
+async def test_later_is_a_warning_and_nothing_is_tried_again(sent):
+    script, result = await sent({"MAIL": "451 4.3.0 try again later"})
+    assert [f.severity for f in result.findings if f.cause is not Cause.TLS_REQUIRED] == [Severity.WARNING]
+    assert script.connections == 1
+    assert sum(line.startswith("MAIL") for line in script.heard) == 1
+
+
+@pytest.mark.parametrize("answers", [{".": HANGUP}, {"DATA": HANGUP}])
+async def test_a_cut_while_the_message_is_under_way_is_perhaps_accepted_and_never_sent_again(sent, answers):
+    script, result = await sent(answers)
+    assert script.connections == 1
+    assert sum(line == "DATA" for line in script.heard) == 1
+    assert (result.accepted, result.rejected, result.queue_id) == ((), (), None)
+    last = result.findings[-1]
+    assert (last.cause, last.severity) == (Cause.ABORTED, Severity.WARNING)
+    assert "perhaps" in last.title
+    assert result.message_id in last.evidence[0]
+    assert not result.ok
+
+
+@pytest.mark.parametrize(
+    "answers", [{"banner": HANGUP}, {"EHLO": HANGUP}, {"MAIL": HANGUP}, {"RCPT": HANGUP}, {"RCPT": "421 4.3.2 shutting down"}]
+)
+async def test_a_cut_before_the_content_is_no_perhaps(sent, answers):
+    _, result = await sent(answers)
+    assert result.findings[-1].cause in (Cause.UNREACHABLE, Cause.BACKEND_UNAVAILABLE)
+    assert result.accepted == ()
+    assert not result.ok
+
+
+async def test_a_server_that_says_nothing_is_not_waited_for_longer_than_the_limit(sent):
+    async with served() as (script, profile):
+        script.answers["banner"] = ""  # an empty line, and then silence
+        message = build_test_message("anna@example.com", ["ben@example.net"])
+        result = await asyncio.wait_for(send(replace(profile, timeout=0.3), message), 5)
+    assert not result.ok
+
+
+async def test_nobody_listens():
+    async with served() as (_, profile):
+        pass
+    result = await send(profile, build_test_message("anna@example.com", ["ben@example.net"]))
+    assert errors(result) == [Cause.UNREACHABLE]
+    assert result.round_trips == 0
+    assert result.steps[-1].name == "connect"
+
+
+async def test_a_name_that_does_not_exist():
+    profile = Profile(host="no-such-host.invalid", port=587, security=Security.STARTTLS, timeout=5.0)
+    result = await send(profile, build_test_message("anna@example.com", ["ben@example.net"]))
+    assert errors(result) == [Cause.UNREACHABLE]
+    assert result.steps[-1].name == "resolve"
+
+
+# --- signing in -------------------------------------------------------------------------------------------------
+
+
+async def test_one_sign_in_with_the_named_mechanism(sent):
+    script, result = await sent(secret=Secret("hunter2!"), change={"mechanism": "PLAIN"})
+    blob = base64.b64encode(b"\0anna@example.com\0hunter2!").decode()  # RFC 4616
+    assert [line for line in script.heard if line.startswith("AUTH")] == [f"AUTH PLAIN {blob}"]
+    assert result.attempt.outcome is Outcome.SUCCESS
+    assert result.accepted == ("ben@example.net",)
+    assert blob not in repr(result)
+    assert "hunter2!" not in repr(result)
+
+
+async def test_a_refused_sign_in_ends_it_before_the_mail(sent):
+    script, result = await sent({"AUTH": "535 5.7.8 Error: authentication failed: "}, secret=Secret("wrong"))
+    assert sum(line.startswith("AUTH") for line in script.heard) == 1
+    assert not any(line.startswith("MAIL") for line in script.heard)
+    assert (result.attempt.outcome, result.attempt.cause) == (Outcome.FAILURE, Cause.CREDENTIALS)
+    assert errors(result) == [Cause.CREDENTIALS]
+
+
+async def test_the_budget_holds_for_mail_too(tmp_path):
+    async with served({"AUTH": "535 5.7.8 Error: authentication failed: "}) as (script, profile):
+        message = build_test_message("anna@example.com", ["ben@example.net"])
+        for _ in range(2):
+            await send(profile, message, Secret("wrong"), budget=tmp_path / "budget", allow_clear=True)
+        with pytest.raises(BudgetSpent):
+            await send(profile, message, Secret("wrong"), budget=tmp_path / "budget", allow_clear=True)
+    assert script.connections == 2
+
+
+async def test_no_password_in_clear_and_not_even_a_connection(tmp_path):
+    async with served() as (script, profile):
+        with pytest.raises(PasswordInClear):
+            await send(profile, build_test_message("a@example.com", ["b@example.com"]), Secret("x"), budget=tmp_path / "budget")
+    assert script.connections == 0
+
+
+async def test_a_stripped_starttls_ends_it_before_the_password(tmp_path):
+    async with served() as (script, profile):  # its EHLO offers AUTH, and no STARTTLS
+        message = build_test_message("anna@example.com", ["ben@example.net"])
+        result = await send(replace(profile, security=Security.STARTTLS), message, Secret("hunter2!"), budget=tmp_path / "budget")
+    assert Cause.TLS_REQUIRED in errors(result)
+    assert [line.partition(" ")[0] for line in script.heard] == ["EHLO", "QUIT"]
+
+
+async def test_a_password_without_a_user(sent):
+    with pytest.raises(UsageError):
+        await sent(secret=Secret("x"), change={"user": None})
+
+
+async def test_a_message_that_must_not_go_out_never_leaves(sent):
+    message = build_test_message("anna@example.com", ["ben@example.net"])
+    message.replace_header("To", "ben@example.net, nobody")
+    async with served() as (script, profile):
+        with pytest.raises(InvalidMessage):
+            await send(profile, message)
+    assert script.connections == 0
+
+
+async def test_steps_are_told_as_they_end(sent):
+    told = []
+    _, result = await sent(on_step=told.append)
+    assert tuple(told) == result.steps
+
+
+# --- small things -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        ("250 2.0.0 Ok: queued as 4XyZ12Abc", "4XyZ12Abc"),
+        ("250 2.0.0 Ok: queued as 9F3A21C0D3\r\n", "9F3A21C0D3"),
+        ("250 OK id=1rXyZ0-0001Ab-Cd", "1rXyZ0-0001Ab-Cd"),
+        ("250 2.0.0 <m@x> [InternalId=104857600, Hostname=XY.example] 1234 bytes in 0.1 Queued mail for delivery", "104857600"),
+        ("250 2.0.0 OK  1732445566 x1-20020a17090example.5 - gsmtp", "x1-20020a17090example.5"),
+        ("250 Ok 0100019example-a1b2c3d4-0000", "0100019example-a1b2c3d4-0000"),
+        ("250 2.0.0 4ABCdef012345 Message accepted for delivery", "4ABCdef012345"),
+        ("250 2.0.0 Ok", None),
+        ("250 message accepted", None),
+        ("250", None),
+    ],
+)
+def test_queue_ids(reply, expected):
+    assert queue_id(parse_reply(reply.encode())) == expected
+
+
+def test_the_content_ends_with_a_line_end():
+    # Else aiosmtplib would add one, and SIZE would be short by two.
+    assert wire_bytes(build_test_message("a@example.com", ["b@example.com"], body="no end")).endswith(b"\r\n")
