@@ -42,7 +42,10 @@ def test_all_is_sorted_and_every_name_opens():
 
 def test_a_room_does_not_take_the_place_of_what_lies_in_it():
     code = "import kit, kit.explain, kit.sandbox; from kit.explain import finding; print(callable(kit.explain), kit.explain('535').cause)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() == ["True", "credentials"]
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() == [
+        "True",
+        "credentials",
+    ]
 
 
 def test_import_is_light():
