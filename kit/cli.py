@@ -82,7 +82,9 @@ def server_options(command: F) -> F:
     for option in reversed(
         (
             click.option("--port", type=int, help="TCP port. [default: what the security asks for]"),
-            click.option("--security", type=click.Choice([*Security]), help="[default: what the port asks for, else starttls]"),
+            click.option(
+                "--security", type=click.Choice([kind.value for kind in Security]), help="[default: what the port asks for, else starttls]"
+            ),
             click.option("--user", help="Who signs in. Without a user there is no sign-in."),
             click.option("--mechanism", help="How to sign in: PLAIN or LOGIN. [default: the first that is offered]"),
             click.option(

@@ -145,7 +145,7 @@ class MailWire:
         """
         self.round_trips += 2 if line == b"DATA" else 1
         if line is None:
-            return self._banner or await self._greeting()
+            return await self._greeting()
         try:
             response = await self._send(line)
         except aiosmtplib.SMTPResponseException as refused:
@@ -164,8 +164,7 @@ class MailWire:
         Raises:
             Broken: there is no TLS, or the certificate does not pass.
         """
-        if self._banner is None:
-            self._banner = await self._greeting()
+        await self._greeting()
         pipe = self._smtp.get_transport_info("ssl_object") if self._smtp.is_connected else None
         if pipe is None:
             raise Broken(Break.CLOSED, "the server closed the connection")
@@ -176,16 +175,16 @@ class MailWire:
         self._smtp.close()
 
     async def _greeting(self) -> Reply:
-        """TLS where it comes first, and the banner."""
-        try:
-            response = await self._smtp.connect()
-        except aiosmtplib.SMTPConnectResponseError as refused:  # any banner but 220; aiosmtplib has hung up
-            return _reply(refused.code, refused.message)
-        except aiosmtplib.SMTPResponseException as odd:
-            return _reply(odd.code, odd.message)
-        except _FAULTS as fault:
-            raise _broken(fault) from None
-        return _reply(response.code, response.message)
+        """The banner, and before it TLS where that comes first. Once."""
+        if self._banner is None:
+            try:
+                code, text = await self._smtp.connect()
+            except aiosmtplib.SMTPResponseException as other:  # any banner but 220; aiosmtplib has hung up
+                code, text = other.code, other.message
+            except _FAULTS as fault:
+                raise _broken(fault) from None
+            self._banner = _reply(code, text)
+        return self._banner
 
     async def _send(self, line: bytes) -> aiosmtplib.SMTPResponse:
         if line == b"STARTTLS":
