@@ -222,7 +222,8 @@ def send_command(
         print_json(result)
     else:
         click.echo("\n" + text.findings_text(result.findings))
-        click.echo(f"\n  Message-ID {result.message_id}, {result.round_trips} round trips")
+        if any(step.name == "data" for step in result.steps):
+            click.echo(f"\n  Message-ID {result.message_id}, {result.round_trips} round trips")
     finish(all_well=result.ok)
 
 

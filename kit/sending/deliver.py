@@ -7,6 +7,7 @@ never `login()`, which tries one mechanism after the other, and never the STARTT
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import socket
 import ssl
@@ -106,7 +107,7 @@ async def dial(address: Address, timeout: float) -> socket.socket:  # noqa: ASYN
     except OSError as fault:
         sock.close()
         why = Break.REFUSED if isinstance(fault, ConnectionRefusedError) else Break.NO_ANSWER
-        raise Broken(why, f"{address.host}: {fault.strerror or fault}") from None
+        raise Broken(why, f"{address.host}: {os.strerror(fault.errno) if fault.errno else fault}") from None
     except BaseException:
         sock.close()
         raise

@@ -172,4 +172,4 @@ def _shown(text: str) -> str:
 
 
 _MEND: Final = "Remove it"
-_DEFAULT_BODY: Final = "This message was sent by smtp-auth-kit to see whether sign-in and delivery work.\nNobody needs to answer it.\n"
+_DEFAULT_BODY: Final = "This message was sent by smtp-auth-kit, to see whether sign-in and\ndelivery work. Nobody needs to answer it.\n"
