@@ -12,6 +12,7 @@ import re
 import tomllib
 from datetime import UTC, datetime, timedelta, tzinfo
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 
 from kit.redact import mask
@@ -86,16 +87,13 @@ class Calendar:
             day, clock, fraction, offset = stamp.groups()
             micros = int((fraction or "0")[:6].ljust(6, "0"))
             try:
-                time = datetime.strptime(
-                    f"{day} {clock} {(offset or '').replace('Z', '+0000')}".strip(), f"%Y-%m-%d %H:%M:%S{' %z' * bool(offset)}"
-                )
+                time = datetime.fromisoformat(f"{day}T{clock}{offset or ''}")
             except ValueError:
                 return None
-            time = time if offset else time.replace(tzinfo=self.zone)
-            return time.astimezone(UTC) + timedelta(microseconds=micros)
+            return (time if offset else time.replace(tzinfo=self.zone)).astimezone(UTC) + timedelta(microseconds=micros)
         month, *numbers = RFC3164.match(line).groups()
         try:
-            times = [datetime(self.year + step, MONTHS.index(month) + 1, *map(int, numbers)) for step in (0, 1, -1)]
+            times = [datetime(self.year + step, MONTHS.index(month) + 1, *map(int, numbers), tzinfo=self.zone) for step in (0, 1, -1)]
         except ValueError:
             return None
         time = times[0]
@@ -104,7 +102,7 @@ class Calendar:
         elif self.last and time - self.last > timedelta(days=358):
             time = times[2]
         self.year, self.last = time.year, time
-        return time.replace(tzinfo=self.zone).astimezone(UTC)
+        return time.astimezone(UTC)
 
 
 def _judge(line: str, calendar: Calendar) -> tuple[str, dict | None]:
@@ -114,7 +112,7 @@ def _judge(line: str, calendar: Calendar) -> tuple[str, dict | None]:
     tagged = TAGGED.fullmatch(plain, stamp.end()) if stamp else None
     if not tagged:
         return ("not_understood" if _suspect(plain) else "other"), None
-    host, program, pid, message = tagged.groups()
+    _, program, _, message = tagged.groups()
     for entry, pattern in PATTERNS:
         found = PROGRAMS[entry["program"]].fullmatch(program) and pattern.fullmatch(message)
         if not found:
@@ -130,11 +128,12 @@ def _judge(line: str, calendar: Calendar) -> tuple[str, dict | None]:
             if reason["text"] in (said["reason"] or ""):
                 outcome, cause = reason["outcome"], reason["cause"]
                 break
-        return "attempt_lines", _event(entry, said, time, host, program, pid, line) | {"outcome": outcome, "cause": cause}
+        return "attempt_lines", _event(entry, said, time, tagged.groups(), line) | {"outcome": outcome, "cause": cause}
     return ("not_understood" if _suspect(message) or found else "other"), None
 
 
-def _event(entry: dict, said: dict, time: datetime, host: str, program: str, pid: str | None, line: str) -> dict:
+def _event(entry: dict, said: dict, time: datetime, tagged: tuple, line: str) -> dict:
+    host, program, pid, _ = tagged
     dovecot_login = "(?P<service>" in entry["pattern"]
     raw = said["service"] if dovecot_login else program if entry["program"] == "postfix" else None
     mechanism = said.get("mechanism")
@@ -274,7 +273,7 @@ def _dovecot_sessions(events: list[dict]) -> None:
 
 def _merge(tries: list[dict], wanted: int) -> None:
     """A line for each password database that was asked: neighbours are one try, until as many are left as Dovecot counted."""
-    for one, two in zip(tries, tries[1:], strict=False):
+    for one, two in pairwise(tries):
         if sum(each["alive"] for each in tries) <= wanted:
             break
         if one["user"] == two["user"] and one["asked"] != two["asked"] and two["second"] - one["second"] <= 2:
@@ -294,38 +293,42 @@ def _match_by_client(events: list[dict], vanished: list[dict]) -> list[dict]:
     judged_after_all = []
     for lines in by_client.values():
         lines.sort(key=lambda e: e["offset"])
-        judged: list[dict] = []
-        bare: list[dict] = []
-        for event in lines:
-
-            def first(waiting: list[dict], seconds: int, event: dict = event) -> dict | None:
-                fitting = [w for w in waiting if abs(w["second"] - event["second"]) <= seconds and _same(w, event)]
-                if fitting:
-                    waiting[:] = [w for w in waiting if w is not fitting[0]]
-                return fitting[0] if fitting else None
-
-            if event["role"] == "backend":
-                failure = first(bare, 2)
-                if failure:
-                    _tell(failure, event)
-                else:
-                    judged.append(event)
-            elif event["role"] == "verdict":
-                verdict = first(judged, 30)
-                if verdict:
-                    _tell(event, verdict)
-                elif event["outcome"] == "failure":
-                    bare.append(event)
-            elif event["role"] == "success" and event["alive"]:
-                for each in [
-                    e for e in judged if e["cause"] == "unknown-user" and _same(e, event) and abs(e["second"] - event["second"]) <= 2
-                ]:
-                    each["alive"] = False
-                    judged.remove(each)
-            elif event["role"] == "summary" and (verdict := first(judged, 30)):
-                verdict |= {"service_raw": event["service_raw"], "server": event["server"]}
-                judged_after_all.append(event)
+        judged_after_all += _match_one_client(lines)
     return judged_after_all
+
+
+def _match_one_client(lines: list[dict]) -> list[dict]:
+    judged: list[dict] = []
+    bare: list[dict] = []
+    judged_after_all = []
+    for event in lines:
+        if event["role"] == "backend":
+            if failure := _first(bare, event, 2):
+                _tell(failure, event)
+            else:
+                judged.append(event)
+        elif event["role"] == "verdict":
+            if verdict := _first(judged, event, 30):
+                _tell(event, verdict)
+            elif event["outcome"] == "failure":
+                bare.append(event)
+        elif event["role"] == "success" and event["alive"]:
+            for each in [e for e in judged if e["cause"] == "unknown-user" and _same(e, event) and abs(e["second"] - event["second"]) <= 2]:
+                each["alive"] = False
+                judged.remove(each)
+        elif event["role"] == "summary" and (verdict := _first(judged, event, 30)):
+            verdict |= {"service_raw": event["service_raw"], "server": event["server"]}
+            judged_after_all.append(event)
+    return judged_after_all
+
+
+def _first(waiting: list[dict], event: dict, seconds: int) -> dict | None:
+    """The first that waits for such an event, which waits no longer."""
+    for each in waiting:
+        if abs(each["second"] - event["second"]) <= seconds and _same(each, event):
+            waiting.remove(each)
+            return each
+    return None
 
 
 def _tell(failure: dict, verdict: dict) -> None:

@@ -87,20 +87,28 @@ TEMPLATES = [
     ("dovecot", "auth: {driver}({user},{ip},<{session}>): {verdict}"),
     ("dovecot", "auth-worker(7): {driver}({user},{ip},<{session}>): {verdict}"),
     ("dovecot", "imap-login: Login: user=<{user}>, method={mech}, rip={ip}, lip=192.0.2.1, mpid=42, TLS, session=<{session}>"),
-    ("dovecot", "pop3-login: Disconnected: Connection closed (auth failed, {m} attempts in 2 secs): "
-                "user=<{user}>, method={mech}, rip={ip}, lip=192.0.2.1, session=<{session}>"),
-    ("dovecot", "submission-login: Authenticate XOAUTH2 failed: Unsupported authentication mechanism.: "
-                "user=<>, method=XOAUTH2, rip={ip}, lip=192.0.2.1, session=<{session}>"),
-    ("dovecot", "submission-login: Disconnected: Aborted login by logging out (tried to use unsupported auth mechanism): "
-                "user=<>, method=XOAUTH2, rip={ip}, lip=192.0.2.1, TLS, session=<{session}>"),
-    ("dovecot", "imap-login: Aborted login (tried to use disallowed plaintext auth): user=<>, rip={ip}, lip=192.0.2.1, session=<{session}>"),
+    (
+        "dovecot",
+        "pop3-login: Disconnected: Connection closed (auth failed, {m} attempts in 2 secs): user=<{user}>, method={mech}, rip={ip}, lip=192.0.2.1, session=<{session}>",
+    ),
+    (
+        "dovecot",
+        "submission-login: Authenticate XOAUTH2 failed: Unsupported authentication mechanism.: user=<>, method=XOAUTH2, rip={ip}, lip=192.0.2.1, session=<{session}>",
+    ),
+    (
+        "dovecot",
+        "submission-login: Disconnected: Aborted login by logging out (tried to use unsupported auth mechanism): user=<>, method=XOAUTH2, rip={ip}, lip=192.0.2.1, TLS, session=<{session}>",
+    ),
+    (
+        "dovecot",
+        "imap-login: Aborted login (tried to use disallowed plaintext auth): user=<>, rip={ip}, lip=192.0.2.1, session=<{session}>",
+    ),
     ("dovecot", "imap-login: Disconnected (client didn't finish SASL auth, waited 0 secs): user=<>, method=PLAIN, rip={ip}, lip=192.0.2.1"),
     ("dovecot", "imap-login: Disconnected: Connection closed (no auth attempts in 0 secs): user=<>, rip={ip}, lip=192.0.2.1"),
     ("dovecot", "auth: a new way of saying no to {user}"),
     ("kernel", "nothing to see here, {user}"),
     ("auth.example.com", "{user}"),
-]  # fmt: skip
-
+]
 HOSTILE = [
     *(
         "a@b.test",

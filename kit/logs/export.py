@@ -1,0 +1,111 @@
+"""Attempts into a file, as they stream: Parquet, CSV or JSON lines. The file appears when it is complete, or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kit.errors import KitError, UsageError
+from kit.logs.table import SCHEMA
+
+Write = Callable[[pa.Table], None]
+ROWS: Final = 1 << 16
+"""Rows that are written at once."""
+
+
+@contextmanager
+def open_export(path: Path) -> Iterator[Write]:
+    """A function that adds tables of SCHEMA to the file. Only its owner may read it, for it holds users' names.
+
+    Raises:
+        UsageError: the ending is none of WRITERS, or the folder takes no file.
+    """
+    writer = WRITERS.get(path.suffix.lower())
+    if writer is None:
+        raise UsageError("the ending names no format", where=str(path), next_step=f"Let the name end with one of {', '.join(WRITERS)}")
+    if path.is_dir():
+        raise UsageError("is a folder", where=str(path), next_step="Give the name of a file")
+    temporary = None
+    try:
+        number, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        os.close(number)
+        with writer(temporary) as write, _in_portions(write) as add:
+            yield add
+        Path(temporary).replace(path)
+    except KitError:  # the log cannot be read: an OSError too, and none of ours here
+        raise
+    except OSError as fault:
+        what = f"cannot be written ({fault.strerror or fault})"
+        raise UsageError(what, where=str(path), next_step="Choose a folder that is there, is yours and has room") from fault
+    finally:
+        if temporary:
+            with suppress(FileNotFoundError):
+                Path(temporary).unlink()
+
+
+@contextmanager
+def _in_portions(write: Write) -> Iterator[Write]:
+    waiting: list[pa.Table] = []
+
+    def flush() -> None:
+        if waiting:
+            write(pa.concat_tables(waiting).unify_dictionaries())
+            waiting.clear()
+
+    def add(table: pa.Table) -> None:
+        waiting.append(table)
+        if sum(map(len, waiting)) >= ROWS:
+            flush()
+
+    yield add
+    flush()
+
+
+@contextmanager
+def _parquet(path: str) -> Iterator[Write]:
+    import pyarrow.parquet as pq  # noqa: PLC0415 - only who writes Parquet pays for it
+
+    # What hardly ever repeats gains nothing from a dictionary.
+    words = [field.name for field in SCHEMA if pa.types.is_dictionary(field.type)]
+    with pq.ParquetWriter(path, SCHEMA, compression="zstd", compression_level=1, use_dictionary=words) as writer:
+        yield writer.write_table
+
+
+@contextmanager
+def _csv(path: str) -> Iterator[Write]:
+    import pyarrow.csv as pc_csv  # noqa: PLC0415 - the same
+
+    plain = pa.schema([pa.field(f.name, pa.string() if pa.types.is_dictionary(f.type) else f.type) for f in SCHEMA])
+    with pc_csv.CSVWriter(path, plain) as writer:
+        yield lambda table: writer.write_table(_no_formulas(table.cast(plain)))
+
+
+def _no_formulas(table: pa.Table) -> pa.Table:
+    """A cell that a spreadsheet would take for a formula gets an apostrophe in front."""
+    for i, field in enumerate(table.schema):
+        if pa.types.is_string(field.type):
+            table = table.set_column(i, field, pc.replace_substring_regex(table[i], r"\A([=+\-@\t\r])", r"'\1"))
+    return table
+
+
+@contextmanager
+def _json_lines(path: str) -> Iterator[Write]:
+    import orjson  # noqa: PLC0415 - the same
+
+    with Path(path).open("wb") as stream:
+
+        def write(table: pa.Table) -> None:
+            for batch in table.to_batches(max_chunksize=4096):
+                stream.writelines(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z) for row in batch.to_pylist())
+
+        yield write
+
+
+WRITERS: Final[dict[str, Callable[[str], AbstractContextManager[Write]]]] = {".parquet": _parquet, ".csv": _csv, ".jsonl": _json_lines}

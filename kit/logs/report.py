@@ -1,0 +1,109 @@
+"""What logs say, as text for a terminal: aligned, no wider than 100 columns, nothing in it that a terminal would obey."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from kit.knowledge.load import load_table
+from kit.logs.authlog import LogReader
+from kit.logs.summary import Subject, Summary
+
+TOP: Final = 10
+_WIDTH: Final = 100
+_EXAMPLES: Final = 5
+
+
+def printable(text: str, limit: int = _WIDTH) -> str:
+    """Text from a log, fit for a terminal: control characters, bidirectional overrides and the like as escapes; cut to the limit."""
+    cut = text[: limit + 1]
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in cut)
+    return shown if len(shown) <= limit else shown[: limit - 3] + "..."
+
+
+def report(reader: LogReader, summary: Summary) -> str:
+    """The text for a reader whose tables have all been taken, and their totals."""
+    parts = [_head(reader, summary)]
+    if summary.attempts:
+        parts += [_causes(summary), _subjects("Who is failing", "user", "from", summary.users(), summary), _services(summary)]
+        parts.insert(3, _subjects("Where failures come from", "address", "users", summary.addresses(), summary))
+    parts += [_coverage(reader), _next(reader, summary)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def to_document(reader: LogReader, summary: Summary) -> dict[str, Any]:
+    """The same for programs: what `kit logs --json` prints."""
+    return {
+        "coverage": reader.coverage,
+        "time_anchor": list(reader.time_anchor),
+        "outcomes": dict(summary.outcomes),
+        "causes": dict(summary.causes),
+        "not_understood_examples": list(reader.unknown),
+        "problems": list(reader.problems),
+    }
+
+
+def _head(reader: LogReader, summary: Summary) -> str:
+    total = reader.coverage.attempts
+    if summary.period is None:
+        return f"None of the {total:,} attempts to sign in fits." if total else "No attempt to sign in."
+    first, last = summary.period
+    fitting = f" (of {total:,}; the others do not fit)" if total != summary.attempts else ""
+    lines = [f"{summary.attempts:,} attempts to sign in{fitting}, {first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S} UTC", ""]
+    lines += [f"{count:>10,}  {_share(count, summary.attempts)}  {name}" for name, count in summary.outcomes.items()]
+    return "\n".join(lines)
+
+
+def _causes(summary: Summary) -> str:
+    words = load_table("causes")
+    causes = {name: count for name, count in summary.causes.items() if name != "none"}
+    total = sum(causes.values())
+    rows = [f"{count:>10,}  {_share(count, total)}  {name:<21}  {words[name]}" for name, count in list(causes.items())[:TOP]]
+    return "\n".join([f"Why {total:,} of them failed", "", *rows]) if rows else ""
+
+
+def _subjects(title: str, what: str, others: str, found: Sequence[Subject], summary: Summary) -> str:
+    if not found:
+        return ""
+    several = f": {TOP} of {'' if summary.complete else 'more than '}{len(found):,}" if len(found) > TOP else ""
+    head = f"{'failed':>10}  {'good':>8}  {others:>8}  {'last seen, UTC':<16}  {what}"
+    rows = (f"{s.failed:>10,}  {s.good:>8,}  {s.others:>8,}  {s.last:%Y-%m-%d %H:%M}  {printable(s.name, 48)}" for s in found[:TOP])
+    return "\n".join([title + several, "", head, *rows])
+
+
+def _services(summary: Summary) -> str:
+    rows = (f"{s.failed:>10,}  {s.good:>8,}  {s.name or '(the log does not tell)'}" for s in summary.services())
+    return "\n".join(["Services", "", f"{'failed':>10}  {'good':>8}  service", *rows])
+
+
+def _coverage(reader: LogReader) -> str:
+    c = reader.coverage
+    total = f"{c.lines:,} lines: {c.attempts:,} attempts from {c.attempt_lines:,}, {c.other:,} other"
+    lines = [f"{total}, {c.not_understood:,} not understood, {c.undecodable:,} no UTF-8"]
+    if reader.unknown:
+        lines += ["", "They look like authentication, and the kit does not know their shape:"]
+        lines += [f"{u.count:>10,}  {printable(u.example, _WIDTH - 12)}" for u in reader.unknown[:_EXAMPLES]]
+        if len(reader.unknown) > _EXAMPLES:
+            lines.append(f"{'':>10}  ... and {len(reader.unknown) - _EXAMPLES} shapes more: --json lists them")
+        lines.append("")
+    lines += [f"Problem: {printable(problem, _WIDTH - 9)}" for problem in reader.problems]
+    return "\n".join(lines + _anchors(reader.time_anchor)).rstrip()
+
+
+def _anchors(anchors: Iterable[str]) -> list[str]:
+    lines = [f"Time: {printable(anchor, _WIDTH - 6)}" for anchor in anchors]
+    return lines if len(lines) <= _EXAMPLES else [*lines[:_EXAMPLES], f"Time: ... and {len(lines) - _EXAMPLES} files more"]
+
+
+def _next(reader: LogReader, summary: Summary) -> str:
+    steps = []
+    if summary.attempts:
+        steps.append("Each attempt with its line: kit logs ... -o attempts.parquet (or .csv, .jsonl)")
+        steps.append("Trends and filters: kit lab, notebook 04-who-is-failing")
+    if any("assumed" in anchor for anchor in reader.time_anchor):
+        steps.append("If the server's clock is not UTC: --tz Europe/Berlin, or whatever its zone is")
+    return "\n".join(steps)
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{100 * part / whole:>4.0f} %" if part * 200 >= whole else " <1 %"
