@@ -420,10 +420,14 @@ def explain_command(words: tuple[str, ...], as_json: bool) -> None:
 
 
 def _print_explanation(answer: Explanation) -> None:
-    """Prose is wrapped; a command to copy is not."""
+    """Prose is wrapped, though not within a word such as Set-CASMailbox; a command to copy is not."""
+    import textwrap
 
     def say(label: str, text: str) -> None:
-        click.echo(click.wrap_text(text, width=100, initial_indent=f"  {label:<10}", subsequent_indent=" " * 12))
+        wrapped = textwrap.TextWrapper(
+            100, initial_indent=f"  {label:<10} ", subsequent_indent=" " * 13, break_long_words=False, break_on_hyphens=False
+        )
+        click.echo(wrapped.fill(text))
 
     click.echo(answer.title + (f" ({answer.provider})" if answer.provider else ""))
     say("cause", answer.cause)

@@ -30,7 +30,9 @@ def finding_text(finding: Finding) -> str:
     """One finding: what is the matter, what to do, what it rests on."""
 
     def labelled(label: str, text: str) -> str:
-        return textwrap.fill(text, 100, initial_indent=f"  {label:<9} ", subsequent_indent=" " * 12, break_long_words=False)
+        return textwrap.fill(
+            text, 100, initial_indent=f"  {label:<9} ", subsequent_indent=" " * 12, break_long_words=False, break_on_hyphens=False
+        )
 
     cause = f" ({finding.cause})" if finding.severity in (Severity.WARNING, Severity.ERROR) else ""
     return "\n".join(
