@@ -38,7 +38,7 @@ IDLE: Final = 3600
 MOST_HELD: Final = 200_000
 """Candidate lines whose attempts may wait for lines to come."""
 
-_FROM: Final = re.compile(r": disconnect from ([^\[]{1,255})\[([^\]]{2,64})\](?::(\d{1,5}))?")
+_FROM: Final = re.compile(r"disconnect from ([^\[]{1,255})\[([^\]]{2,64})\](?::(\d{1,5}))?")
 _LONG_AGO: Final = -(1 << 62)
 _PLAINTEXT: Final = frozenset(("PLAIN", "LOGIN"))
 # What each role's handler takes of the row, behind the batch and the place of the line in it.
@@ -253,7 +253,7 @@ def _take(waiting: dict[str, list[_Try]], ip: str, user: str | None, now: int, p
     if queue is None:
         return None
     for k, each in enumerate(queue):
-        if abs(now - each.second) <= patience and _same_user(each.user, user):
+        if each.alive and abs(now - each.second) <= patience and _same_user(each.user, user):
             del queue[k]
             if not queue:
                 del waiting[ip]

@@ -1,0 +1,83 @@
+"""One try counts once (law 5): short logs, and how many tries of which kind an operator would count in them."""
+
+from __future__ import annotations
+
+import pytest
+
+from kit.logs.authlog import read_logs
+
+IP = "192.0.2.1"
+
+
+def attempts_of(tmp_path, *lines: str) -> list[tuple[str, str, str | None, int]]:
+    path = tmp_path / "mail.log"
+    path.write_text(
+        "".join(
+            f"Nov  3 08:00:{second:02d} mx {rest}\n" for second, rest in (line.split(" ", 1) for line in lines) for second in [int(second)]
+        )
+    )
+    log = read_logs(path, year=2026)
+    assert log.coverage.not_understood == 0
+    return [(row["outcome"], row["cause"], row["user"], row["count"]) for row in log.table.to_pylist()]
+
+
+CHAIN_THEN_LOST = [
+    f"00 dovecot: auth: pam(a@b.test,{IP}): unknown user",
+    f"01 postfix/smtpd[1]: 4Zx8Qk1vWz: client=unknown[{IP}], sasl_method=PLAIN, sasl_username=a@b.test",
+    f"02 postfix/smtpd[2]: lost connection after AUTH from unknown[{IP}]",
+    f"02 postfix/smtpd[2]: disconnect from unknown[{IP}] ehlo=1 auth=0/1 commands=1/2",
+]
+
+
+def test_a_verdict_that_was_no_failure_explains_nothing_else(tmp_path):
+    """The first password database did not know the user, the second did: a success. Then another client went away."""
+    assert attempts_of(tmp_path, *CHAIN_THEN_LOST) == [("success", "none", "a@b.test", 1), ("aborted", "aborted", None, 1)]
+
+
+@pytest.mark.parametrize("postfix_first", [False, True])
+def test_postfix_learns_the_reason_from_dovecot(tmp_path, postfix_first):
+    lines = [
+        f"10 dovecot: auth: passwd-file(a@b.test,{IP}): Password mismatch",
+        f"10 postfix/smtpd[1]: warning: unknown[{IP}]: SASL LOGIN authentication failed: UGFzc3dvcmQ6",
+    ]
+    assert attempts_of(tmp_path, *(lines[::-1] if postfix_first else lines)) == [("failure", "wrong-password", "a@b.test", 1)]
+
+
+def test_two_users_behind_one_address_keep_their_own_reasons(tmp_path):
+    lines = [
+        f"10 dovecot: auth: passwd-file(a@b.test,{IP}): Password mismatch",
+        f"10 dovecot: auth: passwd-file(nobody@b.test,{IP}): unknown user",
+        f"12 postfix/smtpd[1]: warning: unknown[{IP}]: SASL LOGIN authentication failed: UGFzc3dvcmQ6, sasl_username=nobody@b.test",
+        f"12 postfix/smtpd[2]: warning: unknown[{IP}]: SASL LOGIN authentication failed: UGFzc3dvcmQ6, sasl_username=a@b.test",
+    ]
+    assert attempts_of(tmp_path, *lines) == [("failure", "unknown-user", "nobody@b.test", 1), ("failure", "wrong-password", "a@b.test", 1)]
+
+
+def test_two_tries_of_one_connection_are_two(tmp_path):
+    lines = [
+        f"10 dovecot: auth: passwd-file(a,{IP},<s1>): Password mismatch",
+        f"13 dovecot: auth: passwd-file(a,{IP},<s1>): Password mismatch",
+        f"15 dovecot: imap-login: Disconnected: Connection closed (auth failed, 2 attempts in 5 secs): user=<a>, method=PLAIN, rip={IP}, lip=192.0.2.9, session=<s1>",
+    ]
+    assert attempts_of(tmp_path, *lines) == [("failure", "wrong-password", "a", 1)] * 2
+
+
+def test_two_databases_asked_for_one_try_are_one(tmp_path):
+    lines = [
+        f"10 dovecot: auth: passwd-file(a,{IP},<s1>): unknown user",
+        f"10 dovecot: auth: pam(a,{IP},<s1>): Password mismatch",
+        f"12 dovecot: imap-login: Disconnected: Connection closed (auth failed, 1 attempts in 2 secs): user=<a>, method=PLAIN, rip={IP}, lip=192.0.2.9, session=<s1>",
+    ]
+    assert attempts_of(tmp_path, *lines) == [("failure", "wrong-password", "a", 1)]
+
+
+def test_without_the_auth_lines_dovecots_count_stands(tmp_path):
+    line = f"12 dovecot: imap-login: Disconnected: Connection closed (auth failed, 3 attempts in 9 secs): user=<a>, method=PLAIN, rip={IP}, lip=192.0.2.9, session=<s1>"
+    assert attempts_of(tmp_path, line) == [("failure", "credentials", "a", 3)]
+
+
+def test_many_messages_of_one_connection_are_one_sign_in(tmp_path):
+    message = f"postfix/smtpd[1]: 4Zx8Qk1vWz: client=unknown[{IP}], sasl_method=PLAIN, sasl_username=a"
+    end = f"30 postfix/smtpd[1]: disconnect from unknown[{IP}] ehlo=1 auth=1 mail=2 quit=1 commands=5"
+    assert attempts_of(tmp_path, f"10 {message}", f"20 {message}", end) == [("success", "none", "a", 1)]
+    assert attempts_of(tmp_path, f"10 {message}", end, f"40 {message}") == [("success", "none", "a", 1)] * 2
