@@ -8,22 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from ssl import SSLContext
 from typing import Final
 
-from kit.auth.budget import ATTEMPTS_AN_HOUR, account_of, check_budget
-from kit.errors import UsageError
+from kit.auth.budget import ATTEMPTS_AN_HOUR
 from kit.model import CheckResult, Finding, Profile, Security, Step
 from kit.profiles import build_profile
 from kit.redact import Secret
 from kit.sending.approach import approach
-from kit.sending.dialogue import authenticate, quit_
+from kit.sending.dialogue import quit_
 from kit.sending.findings import found, found_broken
 from kit.sending.reply import Offer
 from kit.sending.session import Broken, Session
-from kit.sending.signin import check_mechanism, sign_in
+from kit.sending.signin import check_mechanism, check_sign_in, sign_in
 from kit.sending.transport import Streams, connect, resolve, tls_context
 
 MOST_CONNECTIONS: Final = 3  # one at a time, to as many addresses of the host
@@ -62,7 +60,7 @@ async def check(
     check_mechanism(profile)
     context = tls_context(profile)
     if secret is not None:
-        _may_sign_in(profile, secret, allow_clear, attempts_an_hour, budget)
+        check_sign_in(profile, secret, allow_clear=allow_clear, attempts_an_hour=attempts_an_hour, budget=budget)
     session = Session(on_step=on_step, secrets=[secret] if secret else ())
     try:
         wire = await _open(session, profile, context, 1 if gentle else MOST_CONNECTIONS)
@@ -98,16 +96,6 @@ async def check(
     )
 
 
-def _may_sign_in(profile: Profile, secret: Secret, allow_clear: bool, attempts_an_hour: int, budget: Path | None) -> None:
-    """Everything that would forbid the sign-in later is said before the first packet."""
-    if profile.user is None:
-        raise UsageError("a password belongs to a user, and none is named", where="user", next_step="Give --user, or no password")
-    authenticate(
-        profile.mechanism or "PLAIN", profile.user, secret, protected=profile.security is not Security.NONE, allow_clear=allow_clear
-    )
-    check_budget(account_of(profile), now=datetime.now(UTC), limit=attempts_an_hour, path=budget)
-
-
 async def _open(session: Session, profile: Profile, context: SSLContext, most: int) -> Streams:
     """A connection to the first address that takes one, with TLS where that comes first."""
     addresses = await session.take("resolve", resolve(profile), lambda found: ", ".join(address.host for address in found[:8]))
@@ -139,9 +127,9 @@ def _without_password(profile: Profile, offer: Offer) -> Finding:
 
 
 async def _leave(session: Session, wire: Streams) -> None:
-    """QUIT, unless the server has said that it hangs up (421)."""
+    """QUIT, unless the server has hung up or said that it will (421)."""
     last = session.steps[-1].reply
-    if last is None or last.code != 421:
+    if not wire.closed and (last is None or last.code != 421):
         wire.timeout = min(wire.timeout, _GOODBYE)
         with suppress(Broken):  # the step says that no goodbye came; nothing hangs on it
             await session.run(quit_(), wire)

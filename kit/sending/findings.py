@@ -65,8 +65,10 @@ def _name(why: Break, step: str, profile: Profile) -> str:
         return "silent-465" if profile.port == 465 else "silent-banner"
     if why is Break.SILENT and step == "tls":
         return "silent-tls"
-    if why is Break.CLOSED and step in ("banner", "tls"):
+    if why is Break.CLOSED and step in ("connect", "banner"):
         return "closed-banner"
+    if why is Break.CLOSED and step == "tls":
+        return "closed-tls"
     return why.value
 
 

@@ -54,7 +54,8 @@ def masked(reply: Reply, secrets: Iterable[Secret]) -> Reply:
     secrets = tuple(secrets)
     if not secrets:
         return reply
-    lines = tuple(mask("\n".join(reply.lines), secrets).split("\n")) if reply.lines else ()
+    escaped = [Secret(_readable(secret.reveal().encode("utf-8", "surrogatepass"))) for secret in secrets]  # as `lines` has it
+    lines = tuple(mask("\n".join(reply.lines), [*secrets, *escaped]).split("\n")) if reply.lines else ()
     raw = mask(reply.raw.decode("utf-8", "surrogateescape"), secrets).encode("utf-8", "surrogateescape")
     return replace(reply, lines=lines, raw=raw)
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from kit.auth.budget import ATTEMPTS_AN_HOUR, account_of, give_back, take_attempt
+from kit.auth.budget import ATTEMPTS_AN_HOUR, account_of, check_budget, give_back, take_attempt
 from kit.auth.mechanisms import MECHANISMS
 from kit.errors import UsageError
 from kit.model import Attempt, Cause, Finding, Outcome, Profile, Security, Service
@@ -41,6 +41,24 @@ def check_mechanism(profile: Profile) -> None:
             where="mechanism",
             next_step=f"It can do {' and '.join(MECHANISMS)}",
         )
+
+
+def check_sign_in(
+    profile: Profile, secret: Secret, *, allow_clear: bool = False, attempts_an_hour: int = ATTEMPTS_AN_HOUR, budget: Path | None = None
+) -> None:
+    """Whatever would forbid the sign-in later is said here, before the first packet.
+
+    Raises:
+        UsageError: there is no user, or user or password cannot be sent.
+        PasswordInClear: the profile wants no TLS.
+        BudgetSpent: no attempt is left for this account.
+    """
+    check_mechanism(profile)
+    if profile.user is None:
+        raise UsageError("a password belongs to a user, and none is named", where="user", next_step="Give --user, or no password")
+    encrypted = profile.security is not Security.NONE
+    authenticate(profile.mechanism or "PLAIN", profile.user, secret, protected=encrypted, allow_clear=allow_clear)
+    check_budget(account_of(profile), now=datetime.now(UTC), limit=attempts_an_hour, path=budget)
 
 
 def choose_mechanism(profile: Profile, offer: Offer) -> tuple[str, str] | Finding:

@@ -1,4 +1,4 @@
-"""The kit's own way to a server, for checks: asyncio streams that keep the raw bytes and never wait for ever.
+"""The kit's own way to a server, for checks: a stream on asyncio that keeps the raw bytes and never waits for ever.
 
 One of the few modules that open something.
 """
@@ -11,8 +11,9 @@ import os
 import socket
 import ssl
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 from kit.errors import UsageError
 from kit.model import Profile, Reply
@@ -21,7 +22,10 @@ from kit.sending.session import Break, Broken, Tls
 
 REPLY_LIMIT: Final = 64 * 1024  # octets of one reply
 _PAUSE: Final = 0.05  # seconds that a server gets to speak where it must not
-_NO_ROUTE: Final = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ETIMEDOUT, errno.EADDRNOTAVAIL)
+_CONNECT_FAULTS: Final = {
+    **dict.fromkeys((errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ETIMEDOUT, errno.EADDRNOTAVAIL), Break.NO_ANSWER),
+    errno.ECONNRESET: Break.CLOSED,  # it was taken, and hung up on at once
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +47,7 @@ def tls_context(profile: Profile) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=profile.ca_file)
     except (OSError, ValueError) as fault:
         raise UsageError(
-            f"no certificate can be read from it ({getattr(fault, 'strerror', None) or fault})",
+            f"no certificate can be read from it ({_words(fault)})",
             where=profile.ca_file or "the system's authorities",
             next_step="Give a PEM file with the authority's certificate (-----BEGIN CERTIFICATE-----)",
         ) from fault
@@ -63,7 +67,7 @@ async def resolve(profile: Profile) -> list[Address]:
     except TimeoutError:
         raise Broken(Break.NO_SUCH_NAME, f"no name server answered within {profile.timeout:g} s") from None
     except (OSError, UnicodeError) as fault:
-        raise Broken(Break.NO_SUCH_NAME, f"{profile.host}: {getattr(fault, 'strerror', None) or fault}") from None
+        raise Broken(Break.NO_SUCH_NAME, f"{profile.host}: {_words(fault)}") from None
     seen: dict[socket.AddressFamily, int] = defaultdict(int)
     ranked: dict[Address, int] = {}
     for family, _, _, _, place in found:
@@ -83,45 +87,78 @@ async def connect(address: Address, profile: Profile, context: ssl.SSLContext) -
     """
     try:
         async with asyncio.timeout(profile.timeout):
-            reader, writer = await asyncio.open_connection(
-                address.host, address.port, family=address.family, flags=socket.AI_NUMERICHOST, limit=REPLY_LIMIT
+            transport, inbox = await asyncio.get_running_loop().create_connection(
+                _Inbox, address.host, address.port, family=address.family, flags=socket.AI_NUMERICHOST
             )
     except TimeoutError:
         raise Broken(Break.NO_ANSWER, f"{address.host} did not answer within {profile.timeout:g} s") from None
     except OSError as fault:
-        why = Break.NO_ANSWER if fault.errno in _NO_ROUTE else Break.REFUSED
-        raise Broken(why, f"{address.host}: {os.strerror(fault.errno) if fault.errno else fault}") from None
-    return Streams(reader, writer, context, host=profile.host, timeout=profile.timeout)
+        why = _CONNECT_FAULTS.get(fault.errno or 0, Break.REFUSED)
+        raise Broken(why, f"{address.host}: {_words(fault)}") from None
+    return Streams(transport, inbox, context, host=profile.host, address=address.host, timeout=profile.timeout)
+
+
+class _Inbox(asyncio.Protocol):
+    """What came in, kept until it is read. asyncio's own StreamReader throws it away where the connection is reset."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.closed: str | None = None  # why, once nothing can come any more
+        self._news = asyncio.Event()
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.data += data
+        self._news.set()
+        if len(self.data) > REPLY_LIMIT and self._transport:
+            self._transport.pause_reading()  # nobody reads on: a reply of that length is given up
+
+    def eof_received(self) -> None:
+        self.closed = self.closed or "the server closed the connection"
+        self._news.set()
+
+    def connection_lost(self, fault: Exception | None) -> None:
+        self.closed = self.closed or (f"the connection broke off: {_words(fault)}" if fault else "the connection was closed")
+        self._news.set()
+
+    async def news(self) -> None:
+        """Wait for more bytes, or for the end."""
+        self._news.clear()
+        await self._news.wait()
 
 
 class Streams:
-    """A Wire on asyncio streams.
+    """A Wire on asyncio.
 
     Args:
         host: the name that the certificate must be for.
+        address: the other end's IP address.
         timeout: seconds for each reply and for the TLS handshake.
     """
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, context: ssl.SSLContext, *, host: str, timeout: float
+        self, transport: asyncio.Transport, inbox: _Inbox, context: ssl.SSLContext, *, host: str, address: str, timeout: float
     ) -> None:
+        self.address = address
         self.timeout = timeout
-        self._reader = reader
-        self._writer = writer
+        self._transport = transport
+        self._inbox = inbox
         self._context = context
         self._host = host
-        self._rest = bytearray()  # what came behind the last reply
 
     @property
     def client(self) -> str:
         """This end of the connection as an address literal for EHLO (RFC 5321 section 4.1.3): true, and asks no name server."""
-        host = str(self._writer.get_extra_info("sockname")[0]).partition("%")[0]
+        host = str(self._transport.get_extra_info("sockname")[0]).partition("%")[0]
         return f"[IPv6:{host}]" if ":" in host else f"[{host}]"
 
     @property
-    def address(self) -> str:
-        """The other end's IP address."""
-        return str(self._writer.get_extra_info("peername")[0])
+    def closed(self) -> bool:
+        """Nothing more can be said."""
+        return self._inbox.closed is not None
 
     async def ask(self, line: bytes | None) -> Reply:
         """Send a line and read one reply.
@@ -130,32 +167,28 @@ class Streams:
             Broken: SILENT, CLOSED or ENDLESS, with what had come by then.
         """
         raw = bytearray()
+        if line is not None and not self._inbox.closed:
+            self._transport.write(line + b"\r\n")
         try:
             async with asyncio.timeout(self.timeout):
-                if line is not None:
-                    self._writer.write(line + b"\r\n")
-                    await self._writer.drain()
                 while await self._read_line(raw):
                     pass
         except TimeoutError:
-            raise Broken(Break.SILENT, f"no complete reply within {self.timeout:g} s", bytes(raw + self._rest)) from None
-        except (OSError, ssl.SSLError) as fault:
-            raise Broken(Break.CLOSED, f"the connection broke off: {fault.strerror or fault}", bytes(raw + self._rest)) from None
+            raise Broken(Break.SILENT, f"no complete reply within {self.timeout:g} s", bytes(raw + self._inbox.data)) from None
         return parse_reply(bytes(raw))
 
     async def _read_line(self, raw: bytearray) -> bool:
         """Move one line of the reply to `raw`; is there more to come?"""
-        searched = 0
-        while (end := self._rest.find(b"\n", searched)) < 0:
-            searched = len(self._rest)
-            if len(raw) + searched >= REPLY_LIMIT:
-                raise Broken(Break.ENDLESS, f"a reply of more than {REPLY_LIMIT // 1024} KiB", bytes(raw + self._rest))
-            more = await self._reader.read(REPLY_LIMIT - len(raw) - searched)
-            if not more:
-                raise Broken(Break.CLOSED, "the server closed the connection", bytes(raw + self._rest))
-            self._rest += more
-        line = bytes(self._rest[: end + 1])
-        del self._rest[: end + 1]
+        data, searched = self._inbox.data, 0
+        while (end := data.find(b"\n", searched)) < 0:
+            searched = len(data)
+            if len(raw) + searched > REPLY_LIMIT:
+                raise Broken(Break.ENDLESS, f"a reply of more than {REPLY_LIMIT // 1024} KiB", bytes(raw + data))
+            if self._inbox.closed:
+                raise Broken(Break.CLOSED, self._inbox.closed, bytes(raw + data))
+            await self._inbox.news()
+        line = bytes(data[: end + 1])
+        del data[: end + 1]
         first = not raw
         raw += line
         return not ends_reply(line, first=first)
@@ -166,21 +199,19 @@ class Streams:
         Raises:
             Broken: SPOKE_FIRST, CLOSED, CERTIFICATE, TLS or SILENT.
         """
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(_PAUSE):
-                more = await self._reader.read(REPLY_LIMIT)
-            if not more and not self._rest:
-                raise Broken(Break.CLOSED, "the server closed the connection before TLS")
-            self._rest += more
-        except TimeoutError:
-            pass
-        except OSError as fault:
-            raise Broken(Break.CLOSED, f"the connection broke off before TLS: {fault.strerror or fault}") from None
-        if self._rest:
-            raise Broken(Break.SPOKE_FIRST, f"the server sent {len(self._rest)} bytes in clear before the TLS handshake", bytes(self._rest))
+                while not (self._inbox.data or self._inbox.closed):
+                    await self._inbox.news()
+        if early := bytes(self._inbox.data):
+            raise Broken(Break.SPOKE_FIRST, f"the server sent {len(early)} bytes in clear before the TLS handshake", early)
+        if self._inbox.closed:
+            raise Broken(Break.CLOSED, self._inbox.closed)
         try:
             async with asyncio.timeout(self.timeout):
-                await self._writer.start_tls(self._context, server_hostname=self._host)
+                encrypted = await asyncio.get_running_loop().start_tls(
+                    self._transport, self._inbox, self._context, server_hostname=self._host
+                )
         except TimeoutError:
             raise Broken(Break.SILENT, f"no answer to the TLS handshake within {self.timeout:g} s") from None
         except ssl.SSLCertVerificationError as fault:
@@ -188,15 +219,22 @@ class Streams:
         except ssl.SSLError as fault:
             raise Broken(Break.TLS, f"{fault.reason}: the TLS handshake failed") from None
         except OSError as fault:
-            raise Broken(Break.CLOSED, f"the connection broke off during the TLS handshake: {fault.strerror or fault}") from None
-        pipe = self._writer.get_extra_info("ssl_object")
+            raise Broken(Break.CLOSED, f"the connection broke off during the TLS handshake: {_words(fault)}") from None
+        self._transport = cast("asyncio.Transport", encrypted)
+        pipe = self._transport.get_extra_info("ssl_object")
         return Tls(version=pipe.version(), cipher=pipe.cipher()[0])
 
     async def close(self) -> None:
-        """Hang up."""
-        self._writer.close()
-        try:
+        """Hang up, and see it happen: at most a second is spent on that."""
+        self._transport.close()
+        with suppress(TimeoutError):
             async with asyncio.timeout(1):
-                await self._writer.wait_closed()
-        except (OSError, ssl.SSLError, TimeoutError):
-            pass  # it is over either way
+                while not self._inbox.closed:
+                    await self._inbox.news()
+        self._transport.abort()
+
+
+def _words(fault: Exception) -> str:
+    """The fault's own words, best those of the system."""
+    number = fault.errno if isinstance(fault, OSError) and not isinstance(fault, (socket.gaierror, ssl.SSLError)) else None
+    return (os.strerror(number) if number else getattr(fault, "strerror", None)) or str(fault) or type(fault).__name__
