@@ -23,6 +23,8 @@ from kit.sending.reply import parse_reply
 from kit.sending.session import Break, Broken, Tls
 from kit.sending.transport import Address
 
+_GOODBYE: Final = 5.0  # seconds that QUIT may take: nothing hangs on it
+
 # Where servers put their own id of a message into the 250 after the final dot.
 _QUEUE_IDS: Final = tuple(
     re.compile(pattern)
@@ -127,6 +129,7 @@ class MailWire:
         self.client = f"[IPv6:{host}]" if ":" in host else f"[{host}]"
         self.round_trips = 0
         self._content = content
+        self._timeout = profile.timeout
         self._banner: Reply | None = None
         self._smtp = aiosmtplib.SMTP(
             hostname=profile.host,
@@ -171,6 +174,11 @@ class MailWire:
             raise Broken(Break.CLOSED, "the server closed the connection")
         return Tls(version=pipe.version(), cipher=pipe.cipher()[0])
 
+    @property
+    def is_open(self) -> bool:
+        """The server has not hung up, as far as we know."""
+        return self._smtp.is_connected
+
     def close(self) -> None:
         """Let go of the connection, whatever its state."""
         self._smtp.close()
@@ -192,6 +200,8 @@ class MailWire:
             return await self._smtp.starttls()
         if line == b"DATA":
             return await self._smtp.data(self._content)
+        if line == b"QUIT":
+            return await self._smtp.execute_command(line, timeout=min(self._timeout, _GOODBYE))
         return await self._smtp.execute_command(line)
 
 

@@ -5,24 +5,23 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
-from datetime import UTC, datetime
+from dataclasses import asdict, replace
 from email.message import EmailMessage
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from kit.auth.budget import ATTEMPTS_AN_HOUR, account_of, check_budget
-from kit.errors import UsageError
+from kit.auth.budget import ATTEMPTS_AN_HOUR
 from kit.model import Cause, Finding, Profile, Security, SendResult, Severity, Step
+from kit.profiles import build_profile
 from kit.redact import Secret
 from kit.sending.approach import approach, refusal
 from kit.sending.deliver import Delivered, MailWire, dial, transaction
-from kit.sending.dialogue import authenticate, quit_
-from kit.sending.findings import found_broken
+from kit.sending.dialogue import quit_
+from kit.sending.findings import found, found_broken
 from kit.sending.message import envelope, wire_bytes
 from kit.sending.session import Broken, Session
-from kit.sending.signin import check_mechanism, sign_in
+from kit.sending.signin import check_mechanism, check_sign_in, sign_in
 from kit.sending.transport import Address, resolve, tls_context
 
 MOST_CONNECTIONS: Final = 3  # one at a time, to as many addresses of the host
@@ -61,12 +60,13 @@ async def send(
         PasswordInClear: there is a password, no TLS is wanted, and that was not allowed.
         BudgetSpent: no attempt is left for this account. Nothing was sent.
     """
+    profile = build_profile(**asdict(profile))
     sender, recipients = envelope(message)
     content = wire_bytes(message)
     check_mechanism(profile)
     context = tls_context(profile)
     if secret is not None:
-        _may_sign_in(profile, secret, allow_clear, attempts_an_hour, budget)
+        check_sign_in(profile, secret, allow_clear=allow_clear, attempts_an_hour=attempts_an_hour, budget=budget)
     session = Session(on_step=on_step, secrets=[secret] if secret else ())
     delivered = Delivered(accepted=(), rejected=())
     wire = None
@@ -93,10 +93,12 @@ async def send(
             talk = transaction(sender, recipients, size=len(content), declare_size="SIZE" in offer.extensions, dry_run=dry_run)
             delivered = await session.run(talk, wire)
             session.findings += _outcome(delivered, profile, dry_run=dry_run)
-        with suppress(Broken):  # the step says that no goodbye came; nothing hangs on it
-            await session.run(quit_(), wire)
+        if wire.is_open:
+            with suppress(Broken):  # the step says that no goodbye came; nothing hangs on it
+                await session.run(quit_(), wire)
     except Broken as broken:
-        session.findings.append(_perhaps(message) if session.steps[-1].name == "data" else found_broken(broken, session.steps[-1], profile))
+        last = session.steps[-1]
+        session.findings.append(_perhaps(message, last) if last.name == "data" else found_broken(broken, last, profile))
     finally:
         if wire:
             wire.close()
@@ -122,23 +124,18 @@ async def _dial(session: Session, profile: Profile, most: int) -> socket.socket:
     dead: list[Broken] = []
     for address in addresses[:most]:
         try:
-            return await session.take("connect", dial(address, profile.timeout), partial(_name, address))
+            sock = await session.take("connect", dial(address, profile.timeout), partial(_name, address))
         except Broken as broken:
             dead.append(broken)
+        else:
+            if dead:
+                session.findings.append(found("address-dead", profile, *(broken.text for broken in dead)))
+            return sock
     raise dead[-1]
 
 
 def _name(address: Address, _: socket.socket) -> str:
     return address.host
-
-
-def _may_sign_in(profile: Profile, secret: Secret, allow_clear: bool, attempts_an_hour: int, budget: Path | None) -> None:
-    """Everything that would forbid the sign-in later is said before the first packet."""
-    if profile.user is None:
-        raise UsageError("a password belongs to a user, and none is named", where="user", next_step="Give --user, or no password")
-    encrypted = profile.security is not Security.NONE
-    authenticate(profile.mechanism or "PLAIN", profile.user, secret, protected=encrypted, allow_clear=allow_clear)
-    check_budget(account_of(profile), now=datetime.now(UTC), limit=attempts_an_hour, path=budget)
 
 
 def _outcome(delivered: Delivered, profile: Profile, *, dry_run: bool) -> list[Finding]:
@@ -160,12 +157,12 @@ def _outcome(delivered: Delivered, profile: Profile, *, dry_run: bool) -> list[F
     return [*findings, Finding(cause=Cause.NONE, severity=Severity.OK, title=title, next_step=next_step, evidence=(f"for {whom}",))]
 
 
-def _perhaps(message: EmailMessage) -> Finding:
+def _perhaps(message: EmailMessage, step: Step) -> Finding:
     """The content was under way: a server that had all of it keeps it, whether or not we heard so (RFC 5321 section 4.2.5)."""
     return Finding(
         cause=Cause.ABORTED,
         severity=Severity.WARNING,
         title="The connection ended while the message was under way: perhaps the server took it",
         next_step="Do not send it again before you have looked for its Message-ID in the recipient's mailbox or the server's log.",
-        evidence=(f"Message-ID: {message['Message-ID']}",),
+        evidence=(f"Message-ID: {message['Message-ID']}", *((step.detail,) if step.detail else ())),
     )

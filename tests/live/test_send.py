@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -18,6 +19,7 @@ from kit.sending.deliver import queue_id
 from kit.sending.message import build_test_message, wire_bytes
 from kit.sending.reply import parse_reply
 from kit.sending.send import send
+from tests.live.check_servers import Pki, make_pki
 
 HANGUP = None
 Answer = str | None
@@ -26,10 +28,12 @@ Answer = str | None
 class Script:
     """A server whose answers stand in a table by command; what it heard is kept. None hangs up."""
 
-    def __init__(self, answers: dict[str, Answer]) -> None:
+    def __init__(self, answers: dict[str, Answer], tls: ssl.SSLContext | None = None) -> None:
+        self.tls = tls  # what STARTTLS brings up
         self.answers = {
             "banner": "220 mail.example.com ESMTP Postfix",
             "EHLO": "250-mail.example.com\r\n250-SIZE 10240000\r\n250 AUTH PLAIN LOGIN",
+            "EHLO inside TLS": "250-mail.example.com\r\n250-SIZE 10240000\r\n250 AUTH PLAIN LOGIN",
             "AUTH": "235 2.7.0 Authentication successful",
             "MAIL": "250 2.1.0 Ok",
             "RCPT": "250 2.1.5 Ok",
@@ -55,6 +59,9 @@ class Script:
                 key = next((key for key in self.answers if command.startswith(key) and " " in key), word)
                 if not await self._say(key, writer) or word == "QUIT":
                     return
+                if word == "STARTTLS" and self.tls:
+                    await writer.start_tls(self.tls)
+                    self.answers["EHLO"] = self.answers["EHLO inside TLS"]
                 if word == "DATA" and (self.answers["DATA"] or "").startswith("354"):
                     self.content = await reader.readuntil(b"\r\n.\r\n")
                     if not await self._say(".", writer):
@@ -71,9 +78,11 @@ class Script:
 
 
 @asynccontextmanager
-async def served(answers: dict[str, Answer] | None = None) -> AsyncIterator[tuple[Script, Profile]]:
-    script = Script(answers or {})
-    async with await asyncio.start_server(script, "127.0.0.1", 0) as server:
+async def served(
+    answers: dict[str, Answer] | None = None, *, tls: ssl.SSLContext | None = None, starttls: ssl.SSLContext | None = None
+) -> AsyncIterator[tuple[Script, Profile]]:
+    script = Script(answers or {}, starttls)
+    async with await asyncio.start_server(script, "127.0.0.1", 0, ssl=tls) as server:
         script.port = server.sockets[0].getsockname()[1]
         yield script, Profile(host="127.0.0.1", port=script.port, security=Security.NONE, user="anna@example.com", timeout=2.0)
 
@@ -279,6 +288,77 @@ async def test_steps_are_told_as_they_end(sent):
     told = []
     _, result = await sent(on_step=told.append)
     assert tuple(told) == result.steps
+
+
+# --- TLS --------------------------------------------------------------------------------------------------------
+
+STARTTLS_OFFERED = {"EHLO": "250-mail.example.com\r\n250 STARTTLS", "STARTTLS": "220 2.0.0 Ready to start TLS"}
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory) -> Pki:
+    return make_pki(tmp_path_factory.mktemp("pki"))
+
+
+def message():
+    return build_test_message("anna@example.com", ["ben@example.net"])
+
+
+async def test_starttls_then_sign_in_then_the_mail(pki, tmp_path):
+    async with served(STARTTLS_OFFERED, starttls=pki.server()) as (script, profile):
+        account = replace(profile, security=Security.STARTTLS, ca_file=pki.ca_file)
+        result = await send(account, message(), Secret("hunter2!"), budget=tmp_path / "budget")
+    verbs = [line.partition(" ")[0] for line in script.heard]
+    assert verbs == ["EHLO", "STARTTLS", "EHLO", "AUTH", "MAIL", "RCPT", "DATA", "QUIT"]
+    assert result.accepted == ("ben@example.net",)
+    assert result.attempt.tls == "TLSv1.3"
+    assert [step.name for step in result.steps].count("tls") == 1
+
+
+async def test_tls_from_the_start(pki, tmp_path):
+    async with served(tls=pki.server()) as (script, profile):
+        account = replace(profile, security=Security.TLS, ca_file=pki.ca_file)
+        result = await send(account, message(), Secret("hunter2!"), budget=tmp_path / "budget")
+    assert result.ok
+    assert [step.name for step in result.steps][:5] == ["resolve", "connect", "tls", "banner", "ehlo"]
+    assert script.connections == 1
+
+
+@pytest.mark.parametrize("security", [Security.TLS, Security.STARTTLS])
+@pytest.mark.parametrize("bad", [{"name": "mail.example.com"}, {"days": -1}, {"self_signed": True}, None])
+async def test_a_certificate_that_does_not_pass_ends_it_before_the_password(pki, tmp_path, security, bad):
+    context = pki.server(**(bad or {}))
+    how = {"tls": context} if security is Security.TLS else {"starttls": context}
+    async with served(STARTTLS_OFFERED, **how) as (script, profile):
+        account = replace(profile, security=security, ca_file=pki.ca_file if bad else None)  # None: an authority nobody knows
+        result = await send(account, message(), Secret("hunter2!"), budget=tmp_path / "budget")
+    assert errors(result) == [Cause.CERTIFICATE]
+    assert not any(line.startswith(("AUTH", "MAIL")) for line in script.heard)
+    assert result.attempt is None
+
+
+async def test_tls_against_a_server_that_begins_in_plain_text(pki):
+    async with served() as (_, profile):
+        result = await send(replace(profile, security=Security.TLS, ca_file=pki.ca_file), message())
+    assert errors(result) == [Cause.TLS_MISMATCH]
+
+
+async def test_what_is_slipped_in_before_tls_is_not_taken_for_an_answer(pki, tmp_path):
+    # CVE-2011-0411 from the client's side: what follows the 220 in clear must not answer the EHLO inside TLS.
+    slipped = STARTTLS_OFFERED | {"STARTTLS": "220 go\r\n250-evil.example\r\n250 AUTH PLAIN"}
+    async with served(slipped, starttls=pki.server()) as (script, profile):
+        script.answers["EHLO inside TLS"] = "250 mail.example.com"
+        account = replace(profile, security=Security.STARTTLS, ca_file=pki.ca_file)
+        result = await send(account, message(), Secret("hunter2!"), budget=tmp_path / "budget")
+    assert not any(line.startswith("AUTH") for line in script.heard)
+    assert Cause.AUTH_NOT_OFFERED in errors(result)
+
+
+async def test_a_refused_starttls_ends_it(pki):
+    async with served(STARTTLS_OFFERED | {"STARTTLS": "454 4.7.0 TLS not available due to local problem"}) as (script, profile):
+        result = await send(replace(profile, security=Security.STARTTLS, ca_file=pki.ca_file), message())
+    assert not any(line.startswith("MAIL") for line in script.heard)
+    assert [f.cause for f in result.findings if f.severity is Severity.WARNING][-1] is Cause.BACKEND_UNAVAILABLE
 
 
 # --- small things -----------------------------------------------------------------------------------------------
