@@ -84,6 +84,9 @@ _SOFTWARE: Final = {
     "gsmtp": "gmail",
 }
 
+# The replies that let the talk go on, where not every 2yz and 3yz does.
+_GOES_ON: Final = {"banner": (220,), "ehlo": (250,), "helo": (250,), "starttls": (220,), "auth": (235, 334)}
+
 
 class Session:
     """All that is written down about one check or one mail: the steps in order, TLS, the attempt, what was found.
@@ -178,7 +181,7 @@ class Session:
         step = Step(
             name=name,
             seconds=round(self._clock() - began, 6),
-            ok=broken is None and (reply is None or 200 <= reply.code < 400),
+            ok=broken is None and (reply is None or reply.code in _GOES_ON.get(name, range(200, 400))),
             sent=sent,
             reply=reply,
             detail="; ".join(remark for remark in remarks if remark) or None,

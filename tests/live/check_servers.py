@@ -94,12 +94,13 @@ def smtp(
     } | (answers or {})
 
     async def handler(line: Line) -> None:
+        left = {verb: [answer] if isinstance(answer, bytes) else list(answer) for verb, answer in said.items()}
         await line.say(banner)
+        answer = b""
         while command := await line.hear():
-            verb = command.split()[0].upper()
-            answer = said.get(verb, b"500 5.5.2 what?\r\n")
-            if isinstance(answer, list):
-                answer = answer.pop(0) if len(answer) > 1 else answer[0]
+            verb = b"AUTH" if answer.startswith(b"334") else command.split()[0].upper()
+            answers = left.get(verb, [b"500 5.5.2 what?\r\n"])
+            answer = answers.pop(0) if len(answers) > 1 else answers[0]
             await line.say(answer)
             if verb == b"STARTTLS" and tls and answer.startswith(b"220"):
                 await line.writer.start_tls(tls)
