@@ -128,6 +128,8 @@ def _judge(line: str, found: _Found | None, stage: str | None, host: str | None)
         return _NO_REPLY, Severity.NOTE
     if found.accepted:
         return (_CHALLENGE if found.code in _CHALLENGES else _ACCEPTED), Severity.OK
+    if found.code >= 600 or (found.code < 200 and not found.enhanced):
+        return _NO_SMTP, Severity.ERROR
     later = str(found.code or found.enhanced).startswith("4")
     for row in _codes():
         if row.code in _names(found) and (not row.stages or stage in row.stages):
@@ -243,6 +245,13 @@ _CHALLENGE: Final = Explanation(
     provider=None,
     title="No failure: the server waits for the client to go on",
     next_step="The answer that counts is the server's next one.",
+)
+_NO_SMTP: Final = Explanation(
+    cause=Cause.MALFORMED,
+    provider=None,
+    title="What came is no reply that SMTP knows",
+    next_step="Check host and port: something else may listen there, or a firewall on the way changes what the server says.",
+    sources=("RFC 5321 section 4.2",),
 )
 _LATER: Final = Explanation(
     cause=Cause.UNKNOWN,

@@ -81,8 +81,9 @@ def transaction(sender: str, recipients: Sequence[str], *, size: int, declare_si
         yield Say("rset", b"RSET", "RSET")
         return Delivered(accepted=tuple(accepted), rejected=rejected, refusals=tuple(refusals))
     reply = yield Say("data", b"DATA", "DATA", detail=f"a message of {size} octets")
-    if reply.code != 250:
-        return Delivered(accepted=(), rejected=tuple(recipients), refusals=(*refusals, ("data", None, reply)))
+    if not 200 <= reply.code < 300:
+        refused = tuple(recipients) if 400 <= reply.code < 600 else rejected  # an answer that is none leaves it open
+        return Delivered(accepted=(), rejected=refused, refusals=(*refusals, ("data", None, reply)))
     return Delivered(accepted=tuple(accepted), rejected=rejected, queue_id=queue_id(reply), refusals=tuple(refusals))
 
 

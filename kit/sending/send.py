@@ -92,13 +92,13 @@ async def send(
         if offer:
             talk = transaction(sender, recipients, size=len(content), declare_size="SIZE" in offer.extensions, dry_run=dry_run)
             delivered = await session.run(talk, wire)
-            session.findings += _outcome(delivered, profile, dry_run=dry_run)
+            session.findings += _outcome(delivered, profile, message, dry_run=dry_run)
         if wire.is_open:
             with suppress(Broken):  # the step says that no goodbye came; nothing hangs on it
                 await session.run(quit_(), wire)
     except Broken as broken:
         last = session.steps[-1]
-        session.findings.append(_perhaps(message, last) if last.name == "data" else found_broken(broken, last, profile))
+        session.findings.append(_perhaps(message, last.detail) if last.name == "data" else found_broken(broken, last, profile))
     finally:
         if wire:
             wire.close()
@@ -138,11 +138,12 @@ def _name(address: Address, _: socket.socket) -> str:
     return address.host
 
 
-def _outcome(delivered: Delivered, profile: Profile, *, dry_run: bool) -> list[Finding]:
+def _outcome(delivered: Delivered, profile: Profile, message: EmailMessage, *, dry_run: bool) -> list[Finding]:
     """What the server's answers to MAIL, RCPT and DATA come to."""
     findings = []
     for stage, recipient, reply in delivered.refusals:
-        finding = refusal(reply, stage, profile)
+        open_end = stage == "data" and not 400 <= reply.code < 600
+        finding = _perhaps(message, reply.text) if open_end else refusal(reply, stage, profile)
         if recipient:
             finding = replace(finding, evidence=tuple(f"{recipient}: {text}" for text in finding.evidence))
         findings.append(finding)
@@ -157,12 +158,12 @@ def _outcome(delivered: Delivered, profile: Profile, *, dry_run: bool) -> list[F
     return [*findings, Finding(cause=Cause.NONE, severity=Severity.OK, title=title, next_step=next_step, evidence=(f"for {whom}",))]
 
 
-def _perhaps(message: EmailMessage, step: Step) -> Finding:
+def _perhaps(message: EmailMessage, heard: str | None) -> Finding:
     """The content was under way: a server that had all of it keeps it, whether or not we heard so (RFC 5321 section 4.2.5)."""
     return Finding(
         cause=Cause.ABORTED,
         severity=Severity.WARNING,
-        title="The connection ended while the message was under way: perhaps the server took it",
+        title="The message was under way and no clear answer came: perhaps the server took it",
         next_step="Do not send it again before you have looked for its Message-ID in the recipient's mailbox or the server's log.",
-        evidence=(f"Message-ID: {message['Message-ID']}", *((step.detail,) if step.detail else ())),
+        evidence=(f"Message-ID: {message['Message-ID']}", *((heard,) if heard else ())),
     )

@@ -98,7 +98,8 @@ def test_pasted(text, cause, _why):
         (554, "banner", "unreachable"),  # RFC 5321 section 3.1
         (235, "auth", "none"),
         (250, "rcpt", "none"),
-        (999, "auth", "unknown"),  # no code at all; a server may say anything
+        (999, "auth", "malformed"),  # RFC 5321 section 4.2.1: the first digit is 2 to 5
+        (0, "auth", "malformed"),  # no code at all; a server may say anything
     ],
 )
 def test_a_code_means_what_it_means_at_its_stage(code, stage, cause):

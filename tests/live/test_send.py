@@ -177,7 +177,7 @@ async def test_later_is_a_warning_and_nothing_is_tried_again(sent):
     assert sum(line.startswith("MAIL") for line in script.heard) == 1
 
 
-@pytest.mark.parametrize("answers", [{".": HANGUP}, {"DATA": HANGUP}])
+@pytest.mark.parametrize("answers", [{".": HANGUP}, {"DATA": HANGUP}, {".": "what was that?"}, {".": "354 go on"}])
 async def test_a_cut_while_the_message_is_under_way_is_perhaps_accepted_and_never_sent_again(sent, answers):
     script, result = await sent(answers)
     assert script.connections == 1
