@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kit.errors import UsageError
+from kit.logs import arrow
 
 UNREADABLE: Final = np.iinfo(np.int64).min
 """Stands for a time that does not exist, such as the 13th month."""
@@ -23,6 +24,7 @@ Micros = npt.NDArray[np.int64]
 _MONTHS: Final = np.full((32, 32, 32), -1, np.int64)
 for _number, _name in enumerate(("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")):
     _MONTHS[tuple((ord(_letter) - 48) & 31 for _letter in _name)] = _number
+_DAYS: Final = np.array([31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
 _ZONED: Final = re.compile(r"(?:Z|[+-]\d\d:?\d\d)$")
 _WEEK: Final = 7 * 86_400
 _YEAR: Final = 365 * 86_400
@@ -72,7 +74,16 @@ class Clock:
         table = np.frombuffer("".join(stamps).encode("ascii"), np.uint8).reshape(-1, 15).astype(np.int64) - 48
         month = _MONTHS[table[:, 0] & 31, table[:, 1] & 31, table[:, 2] & 31]
         day = np.maximum(table[:, 4], 0) * 10 + table[:, 5]
-        clock = (table[:, 7] * 10 + table[:, 8]) * 3600 + (table[:, 10] * 10 + table[:, 11]) * 60 + table[:, 13] * 10 + table[:, 14]
+        hour, minute, second = (table[:, i] * 10 + table[:, i + 1] for i in (7, 10, 13))
+        # What never was must not count as a step back either: it would move the year of all that follows.
+        real = (month >= 0) & (day >= 1) & (day <= _DAYS[month]) & (hour < 24) & (minute < 60) & (second < 61)
+        micros = np.full(len(stamps), UNREADABLE)
+        if real.any():
+            micros[real] = self._in_year(month[real], day[real], ((hour * 60 + minute) * 60 + second)[real])
+        return micros
+
+    def _in_year(self, month: Micros, day: Micros, clock: Micros) -> Micros:
+        """Gives dates their year; `month` counts from 0, `clock` is seconds of the day."""
         # Seconds into a year of 31-day months: enough to see a New Year.
         rough = (month * 31 + day) * 86_400 + clock
         if self._year is None:
@@ -81,10 +92,10 @@ class Clock:
         steps = np.diff(rough, prepend=self._last)
         years = self._year + np.cumsum((steps < -_WEEK).astype(np.int64) - (steps > _YEAR - _WEEK).astype(np.int64))
         self._year, self._last = int(years[-1]), int(rough[-1])
-        start = ((years - 1970) * 12 + month).astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
-        micros = ((start + day - 1) * 86_400 + clock) * 1_000_000
-        micros = self._local(micros)
-        micros[(month < 0) | (day < 1) | (day > 31) | (clock >= 86_401)] = UNREADABLE
+        months = ((years - 1970) * 12 + month).astype("datetime64[M]")
+        days = months.astype("datetime64[D]") + (day - 1)
+        micros = self._local((days.astype(np.int64) * 86_400 + clock) * 1_000_000)
+        micros[days.astype("datetime64[M]") != months] = UNREADABLE  # 29 February of a year that has none
         return micros
 
     def _first_year(self, month: int, day: int) -> int:
@@ -101,7 +112,7 @@ class Clock:
         self._notes["zone from the lines" if zoned else self._zone_note()] = None
         try:
             kind = pa.timestamp("us", "UTC") if zoned else pa.timestamp("us")
-            micros = np.asarray(pa.array(stamps, pa.string()).cast(kind).cast(pa.int64()))
+            micros = arrow.micros(arrow.texts(stamps).cast(kind))
             return micros if zoned else self._local(micros)
         except pa.ArrowInvalid:  # a comma before the fraction, nanoseconds, or a time that does not exist
             return np.array([self._one(stamp) for stamp in stamps], np.int64)
@@ -121,9 +132,9 @@ class Clock:
         if self._zone is None or self._tzinfo is UTC:
             return micros
         if isinstance(self._tzinfo, ZoneInfo):
-            naive = pa.array(micros).cast(pa.timestamp("us"))
+            naive = arrow.numbers(micros, pa.timestamp("us"))
             aware = pc.assume_timezone(naive, self._tzinfo.key, ambiguous="earliest", nonexistent="earliest")
-            return np.asarray(aware.cast(pa.int64())).copy()
+            return arrow.micros(aware).copy()
         offset = self._tzinfo.utcoffset(None) or timedelta()
         return micros - offset // timedelta(microseconds=1)
 
@@ -140,7 +151,7 @@ def zone_info(zone: str | None) -> tzinfo:
     if zone is None or zone.upper() in ("UTC", "Z"):
         return UTC
     try:
-        if zone[:1] in "+-":
+        if zone[:1] in ("+", "-"):
             return datetime.fromisoformat(f"2000-01-01T00:00:00{zone}").tzinfo or UTC
         return ZoneInfo(zone)
     except (ValueError, ZoneInfoNotFoundError, OSError) as fault:

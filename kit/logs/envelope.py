@@ -64,7 +64,7 @@ def _from_json(line: str) -> str:
         if key in record:
             try:
                 return read(record)
-            except (KeyError, TypeError, ValueError, OverflowError):
+            except (KeyError, TypeError, ValueError, OverflowError, OSError):
                 return line
     return line
 
@@ -72,12 +72,11 @@ def _from_json(line: str) -> str:
 def _journald(record: dict[str, Any]) -> str:
     """systemd.journal-fields(7): microseconds since the epoch; a message that is no UTF-8 comes as an array of bytes."""
     micros = int(record.get("_SOURCE_REALTIME_TIMESTAMP") or record["__REALTIME_TIMESTAMP"])
-    message = record["MESSAGE"]
-    if isinstance(message, list):
-        message = bytes(message).decode("utf-8", "replace")
+    message = record["MESSAGE"]  # null where it was too large
+    message = bytes(message).decode("utf-8", "replace") if isinstance(message, list) else str(message or "")
     time = datetime.fromtimestamp(micros // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{micros % 1_000_000:06d}+00:00"
     pid = record.get("SYSLOG_PID") or record.get("_PID")
-    return _line(time, record.get("_HOSTNAME") or "-", record.get("SYSLOG_IDENTIFIER") or record.get("_COMM") or "-", pid, message or "")
+    return _line(time, record.get("_HOSTNAME") or "-", record.get("SYSLOG_IDENTIFIER") or record.get("_COMM") or "-", pid, message)
 
 
 def _rsyslog(record: dict[str, Any]) -> str:

@@ -131,9 +131,8 @@ class Joiner:
             takes = [events.columns.get(name) or repeat("") for name in _TAKES[role]]
             for step in zip(repeat(self._handlers[role]), events.index.tolist(), *takes):
                 steps[step[1]] = step
-        for step in steps:
-            if step:
-                step[0](held, *step[1:])
+        for step in filter(None, steps):
+            step[0](held, *step[1:])
         self._held.append(held)
         self._newest = held.newest
         while self._held[0].newest < self._newest - WINDOW or sum(len(h.alive) for h in self._held) > MOST_HELD:

@@ -153,23 +153,21 @@ class Scanner:
         if pending.lines:
             yield self._match(source.name, clock, pending)
 
-    def _collect(self, block: bytes, offset: int, number: int, into: _Candidates) -> int:
+    def _collect(self, block: memoryview, offset: int, number: int, into: _Candidates) -> int:
         """Adds the candidate lines of a block; returns how many lines it has."""
         ends = np.flatnonzero(np.frombuffer(block, np.uint8) == 10)
-        if not block.endswith(b"\n"):
+        if block[-1] != 10:
             ends = np.append(ends, len(block))
-        plain = block.isascii()
-        broken = set() if plain else _broken_lines(block, ends)
         chosen, needles = self._candidates(block, ends)
         starts = np.where(chosen > 0, ends[chosen - 1] + 1, 0)
         bounds = zip(starts.tolist(), ends[chosen].tolist(), strict=True)
-        if plain:
-            text = block.decode("ascii")
-            lines = [text[a:b] for a, b in bounds]
-        else:
-            lines = [block[a:b].decode("utf-8", "replace") for a, b in bounds]
-        if b"\r" in block:
-            lines = [line.rstrip("\r") for line in lines]
+        broken: set[int] = set()
+        try:
+            text = str(block, "ascii")  # the places of letters are those of bytes
+            lines = [text[a:b] for a, b in bounds] if "\r" not in text else [text[a:b].removesuffix("\r") for a, b in bounds]
+        except UnicodeDecodeError:
+            broken = _broken_lines(block, ends)
+            lines = [str(block[a:b], "utf-8", "replace").removesuffix("\r") for a, b in bounds]
         if broken:
             numbers = chosen.tolist()
             into.broken.update(len(into.lines) + i for i, line in enumerate(numbers) if line in broken)
@@ -183,7 +181,7 @@ class Scanner:
         into.offsets.append(starts + offset)
         return len(ends)
 
-    def _candidates(self, block: bytes, ends: Ints) -> tuple[Ints, Ints]:
+    def _candidates(self, block: memoryview, ends: Ints) -> tuple[Ints, Ints]:
         """The lines of a block that hold a needle, and of each the needle that comes first in the list."""
         hits = self._find.find_matches_as_indexes(block)
         if not hits:
@@ -264,19 +262,13 @@ class Scanner:
                 self.tally.innocent(i not in found.broken)
 
 
-def _broken_lines(block: bytes, ends: Ints) -> set[int]:
+def _broken_lines(block: memoryview, ends: Ints) -> set[int]:
     """The lines of a block that are no UTF-8."""
-    try:
-        block.decode("utf-8")
-    except UnicodeDecodeError:
-        broken, start = set(), 0
-        for i, end in enumerate(ends.tolist()):
-            line = block[start:end]
-            if not line.isascii():
-                try:
-                    line.decode("utf-8")
-                except UnicodeDecodeError:
-                    broken.add(i)
-            start = end + 1
-        return broken
-    return set()
+    broken, start = set(), 0
+    for i, end in enumerate(ends.tolist()):
+        try:
+            str(block[start:end], "utf-8")
+        except UnicodeDecodeError:
+            broken.add(i)
+        start = end + 1
+    return broken

@@ -48,8 +48,10 @@ class Source:
     taken: int = field(default=0)
     problem: str | None = None
 
-    def blocks(self) -> Iterator[tuple[int, bytes]]:
+    def blocks(self) -> Iterator[tuple[int, memoryview]]:
         """(offset, bytes) of whole lines in order; only the last line may lack its line end.
+
+        The bytes are good until the next block is asked for.
 
         Raises:
             UnreadableInput: the source cannot be opened, or is no text.
@@ -159,7 +161,7 @@ def _folder(folder: Path) -> list[Source]:
     for path in entries:
         try:
             source = _file(path)
-            first = next(source.blocks(), (0, b""))[1].split(b"\n", 1)[0].decode("utf-8", "replace")
+            first = bytes(next(source.blocks(), (0, b""))[1]).split(b"\n", 1)[0].decode("utf-8", "replace")
         except UnreadableInput:
             continue
         if stamp_of(canonical(first)):
@@ -204,31 +206,35 @@ def _is_binary(head: bytes) -> bool:
     return controls > len(head) // 10
 
 
-def _whole_lines(chunks: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
-    offset, tail = 0, b""
+def _whole_lines(chunks: Iterator[bytes]) -> Iterator[tuple[int, memoryview]]:
+    """One buffer serves all blocks: a gigabyte of log is copied once, and nothing is allocated for it."""
+    buffer = bytearray(LONGEST_LINE + 2 * BLOCK)
+    view = memoryview(buffer)
+    offset = kept = 0  # the buffer begins with the bytes of a line that is not whole yet
     for chunk in chunks:
-        end = chunk.rfind(b"\n") + 1
-        if not end:
-            tail += chunk
-            if len(tail) > BLOCK:
-                skipped, rest = _skip_line(tail, chunks)
-                yield offset, tail[:LONGEST_LINE] + b"\n"
-                offset, tail = offset + skipped, rest
-            continue
-        block = b"".join((tail, memoryview(chunk)[:end]))
-        yield offset, block
-        offset += len(block)
-        tail = chunk[end:]
-    if tail:
-        yield offset, tail
+        filled = kept + len(chunk)
+        view[kept:filled] = chunk
+        if end := buffer.rfind(b"\n", 0, filled) + 1:
+            yield offset, view[:end]
+            offset += end
+            kept = filled - end
+            buffer[:kept] = buffer[end:filled]
+        elif filled < LONGEST_LINE:
+            kept = filled
+        else:
+            length, rest = _skip_line(filled, chunks)
+            buffer[LONGEST_LINE - 1] = 10
+            yield offset, view[:LONGEST_LINE]
+            offset, kept = offset + length, len(rest)
+            view[:kept] = rest
+    if kept:
+        yield offset, view[:kept]
 
 
-def _skip_line(tail: bytes, chunks: Iterator[bytes]) -> tuple[int, bytes]:
+def _skip_line(length: int, chunks: Iterator[bytes]) -> tuple[int, bytes]:
     """Reads on to the end of a line that is too long: its whole length, and what was read beyond it."""
-    length = len(tail)
     for chunk in chunks:
-        end = chunk.find(b"\n") + 1
-        if end:
+        if end := chunk.find(b"\n") + 1:
             return length + end, chunk[end:]
         length += len(chunk)
     return length, b""

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from kit.logs import arrow
 from kit.logs.classes import LineClass
 from kit.logs.scan import Batch, Events
 from kit.model import Service
@@ -158,21 +159,25 @@ class Attempts:
                 column += [fields_.get(name) for _, fields_ in self.extra]
             counts += [fields_.get("count", 1) for _, fields_ in self.extra]
             places = np.concatenate((places, where))
-        values = {
-            **fields,
-            "time": pa.array(batch.micros[places]).cast(pa.timestamp("us", "UTC")),
-            "service": [_SERVICES.get(raw, Service.OTHER.value) for raw in fields["service_raw"]],
-            "client_port": [int(port) if port else None for port in fields["client_port"]],
-            "helo": pa.nulls(len(places), _WORD),
-            "count": counts,
-            "text": mask_lines([batch.lines[i] for i in places.tolist()]),
-            "file": pa.repeat(batch.file, len(places)).dictionary_encode(),
+        fields["service"] = [_SERVICES.get(raw, Service.OTHER.value) for raw in fields["service_raw"]]
+        fields["file"] = [batch.file] * len(places)
+        fields["helo"] = [None] * len(places)
+        fields["text"] = mask_lines([batch.lines[i] for i in places.tolist()])
+        numbers: dict[str, npt.NDArray[Any]] = {
+            "time": batch.micros[places],
             "line": batch.numbers[places],
             "offset": batch.offsets[places],
+            "count": np.array(counts, np.int32),
+            "client_port": np.array([int(port or -1) for port in fields["client_port"]], np.int32),
         }
-        arrays = [v if isinstance(v := values[f.name], pa.Array) else pa.array(v, f.type) for f in SCHEMA]
-        table = pa.table(arrays, schema=SCHEMA)
-        return table.take(pa.array(np.argsort(places, kind="stable"))) if self.extra else table
+        arrays = []
+        for field in SCHEMA:
+            if field.name in numbers:
+                arrays.append(arrow.numbers(numbers[field.name], field.type))
+            else:
+                arrays.append(arrow.words(fields[field.name]) if field.type == _WORD else arrow.texts(fields[field.name]))
+        table = pa.Table.from_arrays(arrays, schema=SCHEMA)
+        return table.take(arrow.numbers(np.argsort(places, kind="stable"), pa.int64())) if self.extra else table
 
 
 class _Verdicts(dict[str, tuple[str, str]]):

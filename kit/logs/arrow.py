@@ -1,0 +1,49 @@
+"""Arrow arrays made from buffers.
+
+`pa.array` would do the same, but looks whether its argument is a pandas object and imports pandas for it: half a second
+that a command which needs no frame should not pay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+
+def numbers(values: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:
+    """Numbers of the kind's width; a negative one of 32 bits is null."""
+    known = _bits(values >= 0) if kind == pa.int32() else None
+    return pa.Array.from_buffers(kind, len(values), [known, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def micros(times: pa.Array) -> npt.NDArray[np.int64]:
+    """The 64-bit numbers of an array without nulls."""
+    return np.frombuffer(times.buffers()[1], np.int64, len(times), times.offset * 8)
+
+
+def texts(values: Sequence[str | None]) -> pa.Array:
+    """Texts, None as null."""
+    present = [value or "" for value in values]
+    encoded = [text if text.isascii() else text.encode("utf-8", "replace") for text in present]
+    ends = np.zeros(len(present) + 1, np.int32)
+    np.cumsum(np.fromiter(map(len, encoded), np.int32, len(present)), out=ends[1:])
+    known = _bits(np.array([value is not None for value in values], bool)) if None in values else None
+    data = "".join(present).encode("utf-8", "replace")
+    return pa.Array.from_buffers(pa.string(), len(present), [known, pa.py_buffer(ends), pa.py_buffer(data)])
+
+
+def words(values: Sequence[str | None]) -> pa.Array:
+    """Texts that repeat themselves, each kept once; None as null."""
+    codes: dict[str | None, int] = {word: code for code, word in enumerate(word for word in dict.fromkeys(values) if word is not None)}
+    dictionary = texts(list(codes))
+    codes[None] = -1
+    column = np.fromiter(map(codes.__getitem__, values), np.int32, len(values))
+    return pa.DictionaryArray.from_arrays(numbers(column, pa.int32()), dictionary)
+
+
+def _bits(flags: npt.NDArray[np.bool_]) -> pa.Buffer:
+    return pa.py_buffer(np.packbits(flags, bitorder="little"))
