@@ -174,8 +174,8 @@ def _unwrap(line: str) -> str:
                 micros = int(record.get("_SOURCE_REALTIME_TIMESTAMP") or record["__REALTIME_TIMESTAMP"])
                 time = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)).isoformat(timespec="microseconds")
                 pid = record.get("SYSLOG_PID") or record.get("_PID")
-                tag = record["SYSLOG_IDENTIFIER"] + (f"[{pid}]" if pid else "")
-                return f"{time} {record['_HOSTNAME']} {tag}: {message.lstrip()}".replace("\n", "\\n")
+                tag = (record.get("SYSLOG_IDENTIFIER") or record.get("_COMM") or "-") + (f"[{pid}]" if pid else "")
+                return f"{time} {record.get('_HOSTNAME') or '-'} {tag}: {message.lstrip()}".replace("\n", "\\n")
             tag = record["syslogtag"].removesuffix(":")
             return f"{record['timereported']} {record['hostname']} {tag}: {record['msg'].lstrip()}".replace("\n", "\\n")
         except (ValueError, KeyError, TypeError, AttributeError):
