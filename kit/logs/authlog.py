@@ -138,7 +138,7 @@ class LogReader:
                 gc.enable()
         if not self._scanner.tally.lines:
             raise UnreadableInput(
-                "there is no line in it",
+                next((source.problem for source in self._sources if source.problem), "there is no line in it"),
                 where=", ".join(source.name for source in self._sources),
                 next_step="Was it just rotated? The lines are then in its predecessor, such as mail.log.1",
             )

@@ -61,7 +61,10 @@ class Source:
 
     def _open(self) -> BinaryIO:
         if self.path is None:
-            return os.fdopen(os.dup(sys.stdin.fileno()), "rb", buffering=0)
+            try:
+                return os.fdopen(os.dup(sys.stdin.fileno()), "rb", buffering=0)
+            except (AttributeError, OSError, ValueError) as fault:  # AttributeError: Python itself found it closed
+                raise UnreadableInput("standard input is closed", where="-", next_step="Pipe the log in: kit logs - < mail.log") from fault
         try:
             return self.path.open("rb", buffering=0)
         except OSError as fault:
@@ -130,7 +133,7 @@ def find_sources(paths: Iterable[str | os.PathLike[str]]) -> list[Source]:
             sources.append(Source(name="-", path=None, modified=datetime.now(UTC), size=None))
         elif not os.path.lexists(name) and glob.has_magic(name) and (found := glob.glob(name)):  # noqa: PTH207 - the pattern may be absolute
             sources += [_file(Path(path)) for path in sorted(found, key=_age)]
-        elif Path(name).is_dir():
+        elif os.path.isdir(name):  # noqa: PTH112 - Path.is_dir raises where a name is too long
             sources += _folder(Path(name))
         else:
             sources.append(_file(Path(name)))
@@ -223,8 +226,11 @@ def _whole_lines(chunks: Iterator[bytes]) -> Iterator[tuple[int, memoryview]]:
             kept = filled
         else:
             length, rest = _skip_line(filled, chunks)
-            buffer[LONGEST_LINE - 1] = 10
-            yield offset, view[:LONGEST_LINE]
+            cut = LONGEST_LINE - 1
+            while buffer[cut] & 0xC0 == 0x80 and cut > LONGEST_LINE - 4:  # not within a character: the line would count as no UTF-8
+                cut -= 1
+            buffer[cut] = 10
+            yield offset, view[: cut + 1]
             offset, kept = offset + length, len(rest)
             view[:kept] = rest
     if kept:
