@@ -395,6 +395,20 @@ def logs_command(
     finish(all_well=not (reader.problems or coverage.not_understood or coverage.undecodable))
 
 
+@main.command("lab")
+@click.argument("folder", metavar="[DIR]", required=False, type=click.Path(file_okay=False, path_type=Path))
+@click.option("--no-browser", is_flag=True, help="Only print the address.")
+@click.option("--port", type=click.IntRange(1, 65535), help="The port to listen on; else Lab finds one.")
+def lab_command(folder: Path | None, no_browser: bool, port: int | None) -> None:
+    """The guided notebooks in JupyterLab, from DIR (an installed kit writes them there first)."""
+    from kit.lab.launch import find_home, run_lab
+
+    home, kept = find_home(folder)
+    for name in kept:
+        click.echo(f"kit: {name} has been edited here; it stays as it is", err=True)
+    click.get_current_context().exit(run_lab(home, browser=not no_browser, port=port))
+
+
 @main.command("explain")
 @click.argument("words", metavar="TEXT|-", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
