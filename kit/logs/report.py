@@ -72,7 +72,8 @@ def _subjects(title: str, what: str, others: str, found: Sequence[Subject], summ
 
 
 def _services(summary: Summary) -> str:
-    rows = (f"{s.failed:>10,}  {s.good:>8,}  {s.name or '(the log does not tell)'}" for s in summary.services())
+    services = summary.services.items()
+    rows = (f"{failed:>10,}  {good:>8,}  {name or '(the log does not tell)'}" for name, (failed, good) in services)
     return "\n".join(["Services", "", f"{'failed':>10}  {'good':>8}  service", *rows])
 
 

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from kit.logs import arrow
+from kit.model import Outcome
 
 MOST_PAIRS: Final = 1 << 17
 """Pairs of user and address that are remembered; of more, those with the fewest failures are let go."""
 
+Ints = npt.NDArray[np.int64]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """A user, an address or a service, and how its attempts ended.
+    """A user or an address, and how its attempts ended.
 
     Attributes:
         failed: attempts that did not end in success.
@@ -31,98 +38,168 @@ class Subject:
     last: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class _Pairs:
+    """Attempts by user and address, in columns: a pair of ids in one number, sums, microseconds since the epoch."""
+
+    key: Ints
+    failed: Ints
+    good: Ints
+    last: Ints
+
+    def grouped(self) -> _Pairs:
+        """Each pair once."""
+        key, place = np.unique(self.key, return_inverse=True)
+        last = np.full(len(key), np.iinfo(np.int64).min)
+        np.maximum.at(last, place, self.last)
+        failed, good = (np.bincount(place, column, len(key)).astype(np.int64) for column in (self.failed, self.good))
+        return _Pairs(key, failed, good, last)
+
+
+class _Names:
+    """Numbers for texts; 0 is what is not known."""
+
+    def __init__(self) -> None:
+        self.names = [""]
+        self._ids: dict[str | None, int] = {None: 0, "": 0}
+
+    def ids(self, column: pa.ChunkedArray) -> Ints:
+        """The numbers of a dictionary column's texts."""
+        return np.concatenate([np.array(self._of(words), np.int64)[codes] for codes, words in _codes(column)])
+
+    def _of(self, words: list[str | None]) -> list[int]:
+        found = []
+        for word in words:
+            number = self._ids.get(word)
+            if number is None:
+                number = self._ids[word] = len(self.names)
+                self.names.append(str(word))
+            found.append(number)
+        return found
+
+    def keep(self, ids: Ints) -> Ints:
+        """Forgets all but these; returns their new numbers."""
+        kept, place = np.unique(ids, return_inverse=True)
+        names = self.names
+        self.__init__()  # type: ignore[misc]
+        return np.array(self._of([names[i] for i in kept.tolist()]), np.int64)[place]
+
+
 class Summary:
     """Takes tables of `kit.logs.table.SCHEMA`, answers with totals; every total sums `count`."""
 
     def __init__(self) -> None:
-        self._kinds: list[pa.Table] = []
-        self._pairs: list[pa.Table] = []
+        self._kinds: Counter[tuple[str, str, str]] = Counter()  # outcome, cause, service
+        self._users, self._addresses = _Names(), _Names()
+        self._pairs: list[_Pairs] = []
+        self._first, self._last = np.iinfo(np.int64).max, np.iinfo(np.int64).min
         self.complete = True  # False once pairs were let go: users and addresses are then a selection
 
     def add(self, table: pa.Table) -> None:
         """One more table of attempts."""
         if not len(table):
             return
-        text = {name: table[name].cast(pa.string()) for name in ("outcome", "cause", "service", "user", "client_ip")}
-        good = pc.equal(text["outcome"], "success")
-        counted = {"failed": pc.if_else(good, 0, table["count"]), "good": pc.if_else(good, table["count"], 0)}
-        times = {"first": table["time"], "last": table["time"]}
-        kinds = {name: text[name] for name in ("outcome", "cause", "service")}
-        self._kinds = [_grouped([*self._kinds, _grouped([pa.table({**kinds, **counted, **times})], *kinds)], *kinds)]
-        pairs = pa.table({"user": text["user"], "client_ip": text["client_ip"], **counted, **times})
-        self._pairs.append(_grouped([pairs], "user", "client_ip"))
-        if sum(map(len, self._pairs)) > 2 * MOST_PAIRS:
+        count = np.concatenate([np.frombuffer(c.buffers()[1], np.int32, len(c), 4 * c.offset) for c in table["count"].chunks]).astype(
+            np.int64
+        )
+        times = np.concatenate([arrow.micros(chunk) for chunk in table["time"].chunks])
+        self._first, self._last = min(self._first, int(times.min())), max(self._last, int(times.max()))
+        good = self._count_kinds(table, count)
+        key = self._users.ids(table["user"]) << 32 | self._addresses.ids(table["client_ip"])
+        self._pairs.append(_Pairs(key, count * ~good, count * good, times).grouped())
+        if sum(len(pairs.key) for pairs in self._pairs) > 2 * MOST_PAIRS:
             self._compact()
 
-    def _compact(self) -> None:
-        if not self._pairs:
-            return
-        whole = _grouped(self._pairs, "user", "client_ip")
-        if len(whole) > MOST_PAIRS:
-            whole = whole.sort_by([("failed", "descending")]).slice(0, MOST_PAIRS)
+    def _count_kinds(self, table: pa.Table, count: Ints) -> npt.NDArray[np.bool_]:
+        """Adds to the kinds; returns which attempts were good."""
+        names = [_Names() for _ in range(3)]
+        ids = [name.ids(table[column]) for name, column in zip(names, ("outcome", "cause", "service"), strict=True)]
+        kinds, place = np.unique(ids[0] << 16 | ids[1] << 8 | ids[2], return_inverse=True)
+        for kind, total in zip(kinds.tolist(), np.bincount(place, count).tolist(), strict=True):
+            outcome, cause, service = (name.names[kind >> shift & 0xFF] for name, shift in zip(names, (16, 8, 0), strict=True))
+            self._kinds[outcome, cause, service] += int(total)
+        return ids[0] == names[0].names.index(Outcome.SUCCESS) if Outcome.SUCCESS in names[0].names else np.zeros(len(count), bool)
+
+    def _compact(self) -> _Pairs:
+        columns = (
+            np.concatenate([getattr(p, n) for p in self._pairs] or [np.empty(0, np.int64)]) for n in ("key", "failed", "good", "last")
+        )
+        pairs = _Pairs(*columns).grouped()
+        if len(pairs.key) > MOST_PAIRS:
             self.complete = False
-        self._pairs = [whole]
+            most = np.argsort(-pairs.failed, kind="stable")[:MOST_PAIRS]
+            users, addresses = self._users.keep(pairs.key[most] >> 32), self._addresses.keep(pairs.key[most] & 0xFFFFFFFF)
+            pairs = _Pairs(users << 32 | addresses, pairs.failed[most], pairs.good[most], pairs.last[most])
+        self._pairs = [pairs]
+        return pairs
 
     @property
     def attempts(self) -> int:
         """How many there were."""
-        return sum(self.outcomes.values())
+        return self._kinds.total()
 
     @property
     def outcomes(self) -> Mapping[str, int]:
         """How the attempts ended, the most frequent first."""
-        return self._totals("outcome")
+        return self._totals(0)
 
     @property
     def causes(self) -> Mapping[str, int]:
         """Why, the most frequent first; `none` for what succeeded."""
-        return self._totals("cause")
+        return self._totals(1)
+
+    @property
+    def services(self) -> Mapping[str, tuple[int, int]]:
+        """How many failed and how many were good, by service; an empty name where the log does not tell."""
+        failed, good = Counter[str](), Counter[str]()
+        for (outcome, _, service), count in self._kinds.items():
+            (good if outcome == Outcome.SUCCESS else failed)[service] += count
+        order = sorted(failed | good, key=lambda name: (-failed[name], -good[name], name))
+        return {name: (failed[name], good[name]) for name in order}
 
     @property
     def period(self) -> tuple[datetime, datetime] | None:
         """The first and the last attempt; None where there is none."""
-        if not self._kinds:
-            return None
-        return pc.min(self._kinds[0]["first"]).as_py(), pc.max(self._kinds[0]["last"]).as_py()
+        return (_time(self._first), _time(self._last)) if self._kinds else None
 
     def users(self) -> list[Subject]:
         """Those who failed, the most failures first."""
-        return self._failing("user", "client_ip")
+        pairs = self._compact()
+        return _failing(pairs, pairs.key >> 32, pairs.key & 0xFFFFFFFF, self._users.names)
 
     def addresses(self) -> list[Subject]:
         """Where failures came from, the most first."""
-        return self._failing("client_ip", "user")
+        pairs = self._compact()
+        return _failing(pairs, pairs.key & 0xFFFFFFFF, pairs.key >> 32, self._addresses.names)
 
-    def services(self) -> list[Subject]:
-        """What was spoken to, the most failures first; the name is empty where the log does not tell."""
-        return [] if not self._kinds else sorted(_subjects(self._kinds[0], "service", "cause"), key=_rank)
-
-    def _totals(self, column: str) -> Mapping[str, int]:
-        if not self._kinds:
-            return {}
-        table = _grouped(self._kinds, column)
-        counts = {
-            name: failed + good for name, failed, good in zip(*(table[c].to_pylist() for c in (column, "failed", "good")), strict=True)
-        }
-        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-
-    def _failing(self, column: str, other: str) -> list[Subject]:
-        self._compact()
-        return sorted((s for s in _subjects(self._pairs[0], column, other) if s.name and s.failed), key=_rank) if self._pairs else []
+    def _totals(self, place: int) -> Mapping[str, int]:
+        totals: Counter[str] = Counter()
+        for kind, count in self._kinds.items():
+            totals[kind[place]] += count
+        return dict(sorted(totals.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _rank(subject: Subject) -> tuple[int, int, str]:
-    return -subject.failed, -subject.good, subject.name
+def _failing(pairs: _Pairs, ids: Ints, others: Ints, names: list[str]) -> list[Subject]:
+    each = _Pairs(ids, pairs.failed, pairs.good, pairs.last).grouped()
+    number = np.bincount(ids, others > 0, len(names)).astype(np.int64)
+    found = [
+        Subject(name=names[i], failed=failed, good=good, others=int(number[i]), last=_time(last))
+        for i, failed, good, last in zip(*(c.tolist() for c in (each.key, each.failed, each.good, each.last)), strict=True)
+        if i and failed
+    ]
+    return sorted(found, key=lambda subject: (-subject.failed, -subject.good, subject.name))
 
 
-def _grouped(tables: list[pa.Table], *keys: str, extra: tuple[tuple[str, str], ...] = ()) -> pa.Table:
-    """The tables as one, a row for each combination of the keys."""
-    whole = pa.concat_tables([table.select([*keys, "failed", "good", "first", "last", *(name for name, _ in extra)]) for table in tables])
-    sums = [("failed", "sum"), ("good", "sum"), ("first", "min"), ("last", "max"), *extra]
-    found = whole.group_by(list(keys), use_threads=False).aggregate(sums)
-    return found.rename_columns([*keys, "failed", "good", "first", "last", *(name for name, _ in extra)])
+def _codes(column: pa.ChunkedArray) -> Iterator[tuple[Ints, list[str | None]]]:
+    """By chunk of a dictionary column: the place of each row's text in a list, which ends with None."""
+    for chunk in column.chunks:
+        rows = slice(chunk.indices.offset, chunk.indices.offset + len(chunk))
+        known, data = chunk.indices.buffers()  # to_numpy would import pandas for the nulls
+        codes: Ints = np.frombuffer(data, np.int32)[rows].astype(np.int64)
+        if known is not None:
+            codes[np.unpackbits(np.frombuffer(known, np.uint8), bitorder="little")[rows] == 0] = len(chunk.dictionary)
+        yield codes, [*chunk.dictionary.to_pylist(), None]
 
 
-def _subjects(table: pa.Table, column: str, other: str) -> list[Subject]:
-    rows: list[dict[str, Any]] = _grouped([table], column, extra=((other, "count_distinct"),)).to_pylist()
-    return [Subject(name=r[column] or "", failed=r["failed"], good=r["good"], others=r[other], last=r["last"]) for r in rows]
+def _time(micros: Any) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
