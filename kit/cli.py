@@ -5,6 +5,7 @@ Exit codes: 0 all well; 1 something to look at; 2 wrong use or unreadable input,
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Callable
@@ -45,6 +46,8 @@ class _Door(click.Group):
 @click.version_option(kit.__version__, prog_name="kit")
 def main() -> None:
     """For the moment when SMTP authentication fails: check settings, send a test, read who is failing and why."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name in letters that this terminal lacks is no reason to fall over
 
 
 def print_json(document: Any) -> None:

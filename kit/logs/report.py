@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import textwrap
+from collections.abc import Sequence
 from typing import Any, Final
 
 from kit.knowledge.load import load_table
@@ -87,13 +88,17 @@ def _coverage(reader: LogReader) -> str:
         if len(reader.unknown) > _EXAMPLES:
             lines.append(f"{'':>10}  ... and {len(reader.unknown) - _EXAMPLES} shapes more: --json lists them")
         lines.append("")
-    lines += [f"Problem: {printable(problem, _WIDTH - 9)}" for problem in reader.problems]
+    lines += [line for problem in reader.problems for line in _wrapped("Problem: ", problem)]
     return "\n".join(lines + _anchors(reader.time_anchor)).rstrip()
 
 
-def _anchors(anchors: Iterable[str]) -> list[str]:
-    lines = [f"Time: {printable(anchor, _WIDTH - 6)}" for anchor in anchors]
-    return lines if len(lines) <= _EXAMPLES else [*lines[:_EXAMPLES], f"Time: ... and {len(lines) - _EXAMPLES} files more"]
+def _anchors(anchors: Sequence[str]) -> list[str]:
+    lines = [line for anchor in anchors[:_EXAMPLES] for line in _wrapped("Time: ", anchor)]
+    return lines if len(anchors) <= _EXAMPLES else [*lines, f"Time: ... and {len(anchors) - _EXAMPLES} files more"]
+
+
+def _wrapped(label: str, text: str) -> list[str]:
+    return textwrap.wrap(printable(text, 5 * _WIDTH), _WIDTH, initial_indent=label, subsequent_indent=" " * len(label))
 
 
 def _next(reader: LogReader, summary: Summary) -> str:
