@@ -41,7 +41,8 @@ def table(heads: list[tuple[str, str]], rows: list[list[object]]) -> str:
     """An HTML table. A head is its text and its class: `n` for numbers, else empty."""
     head = "".join(f'<th scope="col" class="{kind}">{escape(text)}</th>' for text, kind in heads)
     body = "".join(
-        "<tr>" + "".join(f'<td class="{kind}">{escape(cell)}</td>' for cell, (_, kind) in zip(row, heads, strict=True)) + "</tr>" for row in rows
+        "<tr>" + "".join(f'<td class="{kind}">{escape(cell)}</td>' for cell, (_, kind) in zip(row, heads, strict=True)) + "</tr>"
+        for row in rows
     )
     return f'<table class="kit-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
@@ -63,7 +64,9 @@ def spawn(work: Coroutine[Any, Any, None], status: w.HTML, *, done: Callable[[],
         except Exception as fault:  # noqa: BLE001 - the panel is the last one that can tell the user
             tail = traceback.extract_tb(fault.__traceback__)[-1]
             place = f"{tail.filename.rpartition('/')[2]}:{tail.lineno}"
-            status.value = say(mask(f"This should not happen ({type(fault).__name__} at {place}: {fault}). Please report it."), problem=True)
+            status.value = say(
+                mask(f"This should not happen ({type(fault).__name__} at {place}: {fault}). Please report it."), problem=True
+            )
         finally:
             if done:
                 done()

@@ -1,0 +1,38 @@
+"""Paste a reply, read what it means."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ipywidgets as w
+
+from kit.explain import explain
+from kit.model import Explanation
+from kit.widgets.common import STYLE, escape
+
+
+class ExplainPanel(w.VBox):
+    """A box for the server's own words, and below it the same in plain ones."""
+
+    def __init__(self, text: str = "") -> None:
+        self.text = w.Textarea(text, placeholder="535 5.7.8 …", layout=w.Layout(width="95%", height="64px"), continuous_update=True)
+        self.text.add_class("kit-said")
+        self.answer = w.HTML()
+        self.text.observe(self._explain, "value")
+        self._explain()
+        super().__init__([w.HTML(f"{STYLE}<label>What the server, a script or a device said</label>"), self.text, self.answer])
+
+    def _explain(self, _: Any = None) -> None:
+        self.answer.value = explanation_html(explain(self.text.value)) if self.text.value.strip() else ""
+
+
+def explanation_html(answer: Explanation) -> str:
+    """One explanation: title, what to do, how to tell its causes apart, sources."""
+    who = f" <span class='kit-note'>({escape(answer.provider)})</span>" if answer.provider else ""
+    verify = f"<div>To tell the causes apart: <span class='kit-said'>{escape(answer.verify)}</span></div>" if answer.verify else ""
+    others = "".join(f"<li>{escape(other.title)}. {escape(other.next_step)}</li>" for other in answer.alternatives)
+    sources = "".join(f"<div class='kit-note'>{escape(source)}</div>" for source in answer.sources)
+    return (
+        f'<div role="status" class="kit-finding"><b>{escape(answer.title)}</b>{who}<div>{escape(answer.next_step)}</div>{verify}'
+        f"{f'<div>It may also be:<ul>{others}</ul></div>' if others else ''}{sources}</div>"
+    )

@@ -1,0 +1,65 @@
+"""Steps, findings and messages as HTML. Pure text: no widget is needed to make it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kit.model import CheckResult, Finding, SendResult, Severity, Step
+from kit.widgets.common import escape, table
+
+# The word carries the meaning; the colour only helps to find it.
+_WORDS: Final = {Severity.ERROR: "Error", Severity.WARNING: "Warning", Severity.NOTE: "Note", Severity.OK: "All well"}
+_LINES: Final = {
+    Severity.ERROR: "var(--jp-error-color1, #d32f2f)",
+    Severity.WARNING: "var(--jp-warn-color1, #f57c00)",
+    Severity.NOTE: "var(--jp-info-color1, #0288d1)",
+    Severity.OK: "var(--jp-success-color1, #388e3c)",
+}
+_LONGEST: Final = 600
+
+
+def steps_html(steps: list[Step]) -> str:
+    """What was said and answered, one row a step."""
+    rows: list[list[object]] = [
+        [
+            "ok" if step.ok else "failed",
+            step.name,
+            f"{step.seconds:.3f}",
+            _cut(step.sent),
+            _cut(step.reply.text if step.reply else None),
+            _cut(step.detail),
+        ]
+        for step in steps
+    ]
+    return table([("", ""), ("step", ""), ("seconds", "n"), ("sent", ""), ("the server's answer", ""), ("worth knowing", "")], rows)
+
+
+def findings_html(findings: tuple[Finding, ...]) -> str:
+    """What the steps mean and what to do, the worst first."""
+    worst_first = sorted(findings, key=lambda finding: list(_WORDS).index(finding.severity))
+    return "".join(map(_finding, worst_first))
+
+
+def verdict_html(result: CheckResult) -> str:
+    """The result in one sentence."""
+    problems = sum(finding.severity in (Severity.ERROR, Severity.WARNING) for finding in result.findings)
+    if isinstance(result, SendResult) and result.accepted:
+        told = f"The server took the message for {', '.join(result.accepted)}"
+        told += f" and calls it {result.queue_id}." if result.queue_id else "."
+    elif problems:
+        told = "There is one thing to look at." if problems == 1 else f"There are {problems} things to look at."
+    else:
+        told = "All well."
+    return f'<div role="status" class="kit-big">{escape(told)}</div>'
+
+
+def _finding(finding: Finding) -> str:
+    evidence = "".join(f'<div class="kit-said">{escape(_cut(line))}</div>' for line in finding.evidence)
+    return (
+        f'<div class="kit-finding" style="--kit-line: {_LINES[finding.severity]}"><b>{_WORDS[finding.severity]}: {escape(finding.title)}</b>'
+        f"<div>{escape(finding.next_step)}</div>{evidence}</div>"
+    )
+
+
+def _cut(text: str | None) -> str:
+    return "" if text is None else text if len(text) <= _LONGEST else text[:_LONGEST] + "…"

@@ -1,0 +1,92 @@
+"""The form that names a server: one of the sandbox's, a saved profile, or any other; and its password."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import ipywidgets as w
+
+from kit.auth.vault import get_secret
+from kit.model import Profile, Security
+from kit.profiles import build_profile, load_profiles
+from kit.redact import Secret
+from kit.sandbox.server import Sandbox, open_sandbox, scenarios
+from kit.widgets.secret import SecretField
+
+_OTHER: Final = "another server …"
+_PORTS: Final = {Security.TLS: 465, Security.STARTTLS: 587, Security.NONE: 25}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """What the form names. In the sandbox, failed sign-ins are counted in a book of its own."""
+
+    profile: Profile
+    secret: Secret | None
+    sandbox: Sandbox | None = None
+    budget: Path | None = None
+
+
+class ServerForm(w.VBox):
+    """Choose a server. Nothing is sent anywhere before a button says so."""
+
+    def __init__(self) -> None:
+        self._scenarios = {f"sandbox: {scenario.title}": scenario.name for scenario in scenarios()}
+        self._profiles = {f"profile: {profile.name}": profile for profile in load_profiles().values()}
+        self._secret: Secret | None = None
+        self.kind = w.Dropdown(
+            description="Server", options=[*self._scenarios, *self._profiles, _OTHER], layout=w.Layout(width="min(560px, 95%)")
+        )
+        self.host = w.Text(description="Host", placeholder="mail.example.org")
+        self.security = w.Dropdown(description="Security", options=[s.value for s in Security])
+        self.port = w.BoundedIntText(description="Port", min=1, max=65535, value=465)
+        self.user = w.Text(description="User", placeholder="you@example.org")
+        self.mechanism = w.Dropdown(description="Mechanism", options=["the strongest", "PLAIN", "LOGIN"])
+        self.password = SecretField(self._keep)
+        self._own = w.VBox([w.HBox([self.host, self.security, self.port], layout=_WRAP), w.HBox([self.user, self.mechanism], layout=_WRAP)])
+        self.kind.observe(self._show, "value")
+        self.security.observe(lambda change: setattr(self.port, "value", _PORTS[Security(change["new"])]), "value")
+        super().__init__([self.kind, self._own, self.password])
+        self._show()
+
+    def _keep(self, secret: Secret) -> None:
+        self._secret = secret
+        self.password.status = "taken; it stays in this kernel's memory, and is gone when the kernel stops"
+
+    def _show(self, _: object = None) -> None:
+        self._own.layout.display = "flex" if self.kind.value == _OTHER else "none"
+        self._secret = None
+        self.password.status = "not needed: the sandbox has one of its own" if self.kind.value in self._scenarios else ""
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Chosen]:
+        """What the form names, for as long as it is used: a sandbox runs until then.
+
+        Raises:
+            UsageError: a field is wrong.
+        """
+        choice = self.kind.value
+        if choice in self._scenarios:
+            async with open_sandbox(self._scenarios[choice]) as sandbox:
+                budget = Path(sandbox.ca_file).with_name("attempts.sqlite")
+                yield Chosen(profile=sandbox.profile(), secret=self._secret or sandbox.password, sandbox=sandbox, budget=budget)
+            return
+        profile = self._profiles.get(choice) or build_profile(
+            host=self.host.value.strip(),
+            port=self.port.value,
+            security=self.security.value,
+            user=self.user.value.strip() or None,
+            mechanism=None if self.mechanism.index == 0 else self.mechanism.value,
+        )
+        secret = self._secret
+        if secret is None and profile.user:
+            secret = await asyncio.to_thread(get_secret, profile)
+        yield Chosen(profile=profile, secret=secret)
+
+
+_WRAP: Final = w.Layout(flex_flow="row wrap")
