@@ -1,0 +1,254 @@
+"""`kit check` as a person runs it: a process of its own, its two streams, its exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+
+import pytest
+
+from tests.live.check_servers import make_pki, serve, smtp
+
+PASSWORD = "correct horse 7"
+
+
+@pytest.fixture
+def env(tmp_path):
+    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "SYSTEMROOT", "COVERAGE_PROCESS_START")}
+    return kept | {
+        "KIT_CONFIG_DIR": str(tmp_path / "config"),
+        "KIT_STATE_DIR": str(tmp_path / "state"),
+        "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",  # nobody's real vault is opened
+        "PYTHONIOENCODING": "utf-8",
+    }
+
+
+async def start(env, *arguments, stdin=asyncio.subprocess.DEVNULL):
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "kit", "check", *map(str, arguments)),
+        stdin=stdin,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=env,
+    )
+
+
+async def run(env, *arguments, stdin=None):
+    process = await start(env, *arguments, stdin=asyncio.subprocess.PIPE if stdin is not None else asyncio.subprocess.DEVNULL)
+    out, err = (stream.decode() for stream in await asyncio.wait_for(process.communicate(stdin), 30))
+    assert "Traceback" not in out + err
+    assert PASSWORD not in out + err
+    return process.returncode, out, err
+
+
+async def test_a_good_sign_in_reads_well(env, tmp_path):
+    pki = make_pki(tmp_path)
+    answers = {b"EHLO": [b"250-mail\r\n250 STARTTLS\r\n", b"250-mail\r\n250 AUTH PLAIN\r\n"]}
+    async with serve(smtp(answers, tls=pki.server())) as server:
+        code, out, err = await run(
+            env,
+            "127.0.0.1",
+            "--port",
+            server.port,
+            "--user",
+            "anna",
+            "--password-stdin",
+            "--ca",
+            pki.ca_file,
+            stdin=PASSWORD.encode() + b"\n",
+        )
+    assert (code, err) == (0, "")
+    plan, *steps = out.split("\n\n")[0].splitlines()
+    assert plan == f"127.0.0.1:{server.port}, security starttls: at most 3 connections, one after the other, one sign-in as anna"
+    assert [line.split()[4] for line in steps] == ["resolve", "connect", "banner", "ehlo", "starttls", "tls", "ehlo", "auth", "quit"]
+    assert all(line.startswith("✓ ok") for line in steps)
+    assert "AUTH PLAIN [hidden] → 235 2.7.0 ok" in out
+    assert "The sign-in as anna works" in out
+
+
+async def test_json_is_one_document_with_the_fields_of_the_design(env, tmp_path):
+    pki = make_pki(tmp_path)
+    handler = smtp({b"AUTH": b"535 5.7.8 Error: authentication failed: \r\n"})
+    async with serve(handler, tls=pki.server()) as server:
+        arguments = (
+            "127.0.0.1",
+            "--port",
+            server.port,
+            "--security",
+            "tls",
+            "--user",
+            "anna",
+            "--password-stdin",
+            "--ca",
+            pki.ca_file,
+            "--json",
+        )
+        code, out, err = await run(env, *arguments, stdin=PASSWORD.encode())
+        document = json.loads(out)
+        # Twice wrong, and the third is not made: exit 2, nothing on standard output, and when it is free again.
+        await run(env, *arguments, stdin=PASSWORD.encode())
+        connections = server.connections
+        third = await run(env, *arguments, stdin=PASSWORD.encode())
+        assert server.connections == connections == 2
+    assert (code, err) == (1, "")
+    assert list(document) == ["target", "host", "port", "security", "steps", "attempt", "findings"]
+    assert {"name", "seconds", "ok", "reply"} <= set(document["steps"][0])
+    assert {"cause", "severity", "title", "next_step", "evidence"} == set(document["findings"][0])
+    assert (document["target"], document["security"], document["attempt"]["outcome"]) == ("127.0.0.1", "tls", "failure")
+    assert third[:2] == (2, "")
+    assert "UTC" in third[2]
+
+
+async def test_a_refusal_is_explained(env, tmp_path):
+    pki = make_pki(tmp_path)
+    refusal = b"535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant.\r\n"
+    async with serve(smtp({b"AUTH": refusal}), tls=pki.server()) as server:
+        code, out, _ = await run(
+            env,
+            "127.0.0.1",
+            "--port",
+            server.port,
+            "--security",
+            "tls",
+            "--user",
+            "anna",
+            "--password-stdin",
+            "--ca",
+            pki.ca_file,
+            stdin=PASSWORD.encode(),
+        )
+    assert code == 1
+    last = out.split("\n\n")[1]
+    assert last.startswith("✗ error: ")
+    assert "(method-disabled)" in last
+    assert "Set-CASMailbox" in last
+    assert "535 5.7.139" in last
+
+
+async def test_a_saved_profile_is_a_target(env, tmp_path):
+    async with serve(smtp()) as server:
+        folder = tmp_path / "config"
+        folder.mkdir()
+        (folder / "profiles.toml").write_text(f'[scanner]\nhost = "127.0.0.1"\nport = {server.port}\nsecurity = "none"\nuser = "anna"\n')
+        code, out, _ = await run(env, "scanner", "--json")
+        heard = list(server.heard)
+    document = json.loads(out)
+    assert code == 1  # nothing is encrypted
+    assert (document["target"], document["host"], document["attempt"]) == ("scanner", "127.0.0.1", None)
+    assert heard == [b"EHLO [127.0.0.1]", b"QUIT"]
+
+
+@pytest.mark.parametrize("json_too", [[], ["--json"]])
+async def test_an_unreachable_host_is_something_to_look_at(env, json_too):
+    async with serve(smtp()) as server:
+        pass
+    code, out, err = await run(env, "127.0.0.1", "--port", server.port, *json_too)
+    assert (code, err) == (1, "")
+    assert "nothing listens on this port" in out
+    code, out, _ = await run(env, "mail.nowhere.invalid", *json_too)
+    assert code == 1
+    assert "The host's name has no address" in out
+
+
+async def test_a_port_that_says_nothing(env):
+    async def mute(line):
+        await asyncio.sleep(60)
+
+    async with serve(mute) as server:
+        code, out, _ = await run(env, "127.0.0.1", "--port", server.port, "--timeout", 0.3)
+    assert code == 1
+    assert "says nothing" in out
+    assert f"kit check 127.0.0.1 --port {server.port} --security tls" in " ".join(out.split())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["127.0.0.1", "--port", "0"],
+        ["127.0.0.1", "--port", "70000"],
+        ["127.0.0.1", "--port", "smtp"],
+        ["127.0.0.1:0"],
+        ["https://mail.example.com/"],
+        ["nobody@a-domain-that-nobody-knows.example"],
+        ["127.0.0.1", "--security", "ssl"],
+        ["127.0.0.1", "--mechanism", "NTLM"],
+        ["127.0.0.1", "--ca", "/nowhere/ca.pem"],
+        ["127.0.0.1", "--ca", "/dev/null"],
+        ["127.0.0.1", "--timeout", "0"],
+        ["127.0.0.1", "--password-stdin"],
+        ["127.0.0.1", "--attempts", "0"],
+        ["127.0.0.1", "--password", "x"],
+        [],
+    ],
+)
+async def test_wrong_use_says_so_on_standard_error_alone(env, arguments):
+    for more in ([], ["--json"]):
+        code, out, err = await run(env, *arguments, *more)
+        assert (code, out) == (2, "")
+        assert err.strip()
+
+
+async def test_a_password_that_would_go_in_clear_is_wrong_use(env):
+    async with serve(smtp()) as server:
+        code, out, err = await run(
+            env, "127.0.0.1", "--port", server.port, "--security", "none", "--user", "anna", "--password-stdin", stdin=PASSWORD.encode()
+        )
+        assert server.connections == 0
+    assert (code, out) == (2, "")
+    assert "--security" in err
+
+
+@pytest.mark.needs("linux")
+async def test_ctrl_c_ends_it_quietly(env):
+    came = asyncio.Event()
+
+    async def mute(line):
+        came.set()
+        await asyncio.sleep(60)
+
+    async with serve(mute) as server:
+        process = await start(env, "127.0.0.1", "--port", server.port)
+        await asyncio.wait_for(came.wait(), 30)
+        process.send_signal(signal.SIGINT)
+        _, err = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 130
+    assert b"Traceback" not in err
+
+
+@pytest.mark.needs("linux")
+@pytest.mark.parametrize(("typed", "signs_in"), [(PASSWORD, True), ("", False)])
+async def test_on_a_terminal_the_password_is_asked_for_and_not_shown(env, tmp_path, typed, signs_in):
+    import pty  # Windows has none
+
+    pki = make_pki(tmp_path)
+    ours, theirs = pty.openpty()
+    os.set_blocking(ours, False)
+    try:
+        async with serve(smtp(), tls=pki.server()) as server:
+            process = await start(
+                env, "127.0.0.1", "--port", server.port, "--security", "tls", "--user", "anna", "--ca", pki.ca_file, "--json", stdin=theirs
+            )
+            asked = await asyncio.wait_for(process.stderr.readuntil(b": "), 30)
+            os.write(ours, typed.encode() + b"\n")
+            out, err = await asyncio.wait_for(process.communicate(), 30)
+            assert any(line.startswith(b"AUTH") for line in server.heard) is signs_in
+        assert b"anna" in asked
+        assert process.returncode == 0
+        assert (json.loads(out)["attempt"] is not None) is signs_in
+        with contextlib.suppress(BlockingIOError):  # the terminal showed nothing at all
+            assert PASSWORD.encode() not in os.read(ours, 4096)
+        assert PASSWORD.encode() not in out + err
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+async def test_what_a_server_says_cannot_move_the_cursor(env):
+    async with serve(smtp(banner=b"220 \x1b[2J\x1b]0;title\x07\xe2\x80\xae mail\r\n")) as server:
+        _, out, _ = await run(env, "127.0.0.1", "--port", server.port, "--security", "none")
+    assert all(character.isprintable() or character == "\n" for character in out)
+    assert "\\x1b[2J" in out
