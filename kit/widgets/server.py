@@ -37,7 +37,7 @@ class ServerForm(w.VBox):
 
     def __init__(self) -> None:
         self._scenarios = {f"sandbox: {scenario.title}": scenario.name for scenario in scenarios()}
-        self._profiles = {f"profile: {profile.name}": profile for profile in load_profiles().values()}
+        self._profiles = {f"profile: {profile.name}": profile for profile in load_profiles()}
         self._secret: Secret | None = None
         self.kind = w.Dropdown(
             description="Server", options=[*self._scenarios, *self._profiles, _OTHER], layout=w.Layout(width="min(560px, 95%)")

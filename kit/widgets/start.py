@@ -53,7 +53,7 @@ class StartPanel(w.VBox):
 
 def _state(vault: str) -> str:
     logs = sorted(path.name for folder in ("../data", "data") for path in Path(folder).glob("*.log*"))
-    profiles = ", ".join(sorted(load_profiles())) or "none yet (kit profile add)"
+    profiles = ", ".join(str(profile.name) for profile in load_profiles()) or "none yet (kit profile add)"
     rows: list[list[object]] = [
         ["Passwords would be kept in", vault],
         ["Saved profiles", profiles],
