@@ -374,7 +374,7 @@ def logs_command(
     from contextlib import nullcontext
 
     from kit.logs.authlog import LogReader
-    from kit.logs.export import open_export
+    from kit.logs.export import in_portions, open_export
     from kit.logs.options import parse_address, parse_time
     from kit.logs.progress import Progress
     from kit.logs.report import printable, report, to_document
@@ -384,7 +384,7 @@ def logs_command(
     summary = Summary()
     with open_export(output) if output else nullcontext() as export, Progress(sys.stderr) as progress:
         reader = LogReader(paths, year=year, zone=zone, since=begin, until=end, user=user, ip=parse_address(ip), progress=progress)
-        for table in reader.tables():
+        for table in in_portions(reader.tables()):
             summary.add(table)
             if export:
                 export(table)

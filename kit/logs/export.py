@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -17,7 +17,7 @@ from kit.logs.table import SCHEMA
 
 Write = Callable[[pa.Table], None]
 ROWS: Final = 1 << 16
-"""Rows that are written at once."""
+"""Rows that are summed and written at once."""
 
 
 @contextmanager
@@ -36,8 +36,8 @@ def open_export(path: Path) -> Iterator[Write]:
     try:
         number, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
         os.close(number)
-        with writer(temporary) as write, _in_portions(write) as add:
-            yield add
+        with writer(temporary) as write:
+            yield write
         Path(temporary).replace(path)
     except KitError:  # the log cannot be read: an OSError too, and none of ours here
         raise
@@ -50,22 +50,20 @@ def open_export(path: Path) -> Iterator[Write]:
                 Path(temporary).unlink()
 
 
-@contextmanager
-def _in_portions(write: Write) -> Iterator[Write]:
+def in_portions(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in fewer tables, each word of a column kept once: what follows costs less."""
     waiting: list[pa.Table] = []
-
-    def flush() -> None:
-        if waiting:
-            write(pa.concat_tables(waiting).unify_dictionaries())
-            waiting.clear()
-
-    def add(table: pa.Table) -> None:
+    for table in tables:
         waiting.append(table)
         if sum(map(len, waiting)) >= ROWS:
-            flush()
+            yield _joined(waiting)
+            waiting = []
+    if waiting:
+        yield _joined(waiting)
 
-    yield add
-    flush()
+
+def _joined(tables: list[pa.Table]) -> pa.Table:
+    return pa.concat_tables(tables).unify_dictionaries().combine_chunks()
 
 
 @contextmanager

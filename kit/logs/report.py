@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from kit.knowledge.load import load_table
 from kit.logs.authlog import LogReader
-from kit.logs.summary import Subject, Summary
+from kit.logs.summary import Ranking, Summary
 
 TOP: Final = 10
 _WIDTH: Final = 100
@@ -26,8 +26,8 @@ def report(reader: LogReader, summary: Summary) -> str:
     """The text for a reader whose tables have all been taken, and their totals."""
     parts = [_head(reader, summary)]
     if summary.attempts:
-        parts += [_causes(summary), _subjects("Who is failing", "user", "from", summary.users(), summary), _services(summary)]
-        parts.insert(3, _subjects("Where failures come from", "address", "users", summary.addresses(), summary))
+        parts += [_causes(summary), _subjects("Who is failing", "user", "from", summary.users(TOP), summary), _services(summary)]
+        parts.insert(3, _subjects("Where failures come from", "address", "users", summary.addresses(TOP), summary))
     parts += [_coverage(reader), _next(reader, summary)]
     return "\n\n".join(part for part in parts if part)
 
@@ -63,12 +63,12 @@ def _causes(summary: Summary) -> str:
     return "\n".join([f"Why {total:,} of them failed", "", *rows]) if rows else ""
 
 
-def _subjects(title: str, what: str, others: str, found: Sequence[Subject], summary: Summary) -> str:
-    if not found:
+def _subjects(title: str, what: str, others: str, ranking: Ranking, summary: Summary) -> str:
+    if not ranking.top:
         return ""
-    several = f": {TOP} of {'' if summary.complete else 'more than '}{len(found):,}" if len(found) > TOP else ""
+    several = f": {TOP} of {'' if summary.complete else 'more than '}{ranking.total:,}" if ranking.total > TOP else ""
     head = f"{'failed':>10}  {'good':>8}  {others:>8}  {'last seen, UTC':<16}  {what}"
-    rows = (f"{s.failed:>10,}  {s.good:>8,}  {s.others:>8,}  {s.last:%Y-%m-%d %H:%M}  {printable(s.name, 48)}" for s in found[:TOP])
+    rows = (f"{s.failed:>10,}  {s.good:>8,}  {s.others:>8,}  {s.last:%Y-%m-%d %H:%M}  {printable(s.name, 48)}" for s in ranking.top)
     return "\n".join([title + several, "", head, *rows])
 
 

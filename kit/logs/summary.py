@@ -19,6 +19,7 @@ MOST_PAIRS: Final = 1 << 17
 """Pairs of user and address that are remembered; of more, those with the fewest failures are let go."""
 
 Ints = npt.NDArray[np.int64]
+_LOW: Final = 0xFFFFFFFF
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,14 @@ class Subject:
     good: int
     others: int
     last: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The first of those who failed, and how many there are in all."""
+
+    top: list[Subject]
+    total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +137,7 @@ class Summary:
         if len(pairs.key) > MOST_PAIRS:
             self.complete = False
             most = np.argsort(-pairs.failed, kind="stable")[:MOST_PAIRS]
-            users, addresses = self._users.keep(pairs.key[most] >> 32), self._addresses.keep(pairs.key[most] & 0xFFFFFFFF)
+            users, addresses = self._users.keep(pairs.key[most] >> 32), self._addresses.keep(pairs.key[most] & _LOW)
             pairs = _Pairs(users << 32 | addresses, pairs.failed[most], pairs.good[most], pairs.last[most])
         self._pairs = [pairs]
         return pairs
@@ -162,15 +171,15 @@ class Summary:
         """The first and the last attempt; None where there is none."""
         return (_time(self._first), _time(self._last)) if self._kinds else None
 
-    def users(self) -> list[Subject]:
+    def users(self, most: int) -> Ranking:
         """Those who failed, the most failures first."""
         pairs = self._compact()
-        return _failing(pairs, pairs.key >> 32, pairs.key & 0xFFFFFFFF, self._users.names)
+        return _failing(pairs, pairs.key >> 32, pairs.key & _LOW, self._users.names, most)
 
-    def addresses(self) -> list[Subject]:
+    def addresses(self, most: int) -> Ranking:
         """Where failures came from, the most first."""
         pairs = self._compact()
-        return _failing(pairs, pairs.key & 0xFFFFFFFF, pairs.key >> 32, self._addresses.names)
+        return _failing(pairs, pairs.key & _LOW, pairs.key >> 32, self._addresses.names, most)
 
     def _totals(self, place: int) -> Mapping[str, int]:
         totals: Counter[str] = Counter()
@@ -179,15 +188,21 @@ class Summary:
         return dict(sorted(totals.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _failing(pairs: _Pairs, ids: Ints, others: Ints, names: list[str]) -> list[Subject]:
+def _failing(pairs: _Pairs, ids: Ints, others: Ints, names: list[str], most: int) -> Ranking:
     each = _Pairs(ids, pairs.failed, pairs.good, pairs.last).grouped()
     number = np.bincount(ids, others > 0, len(names)).astype(np.int64)
+    failing = np.flatnonzero((each.key > 0) & (each.failed > 0))
+    if len(failing) > most:  # all those with as many failures as the last that fits: the name decides among them
+        least = np.partition(each.failed[failing], -most)[-most]
+        top = failing[each.failed[failing] >= least]
+    else:
+        top = failing
+    columns = (column[top].tolist() for column in (each.key, each.failed, each.good, each.last))
     found = [
         Subject(name=names[i], failed=failed, good=good, others=int(number[i]), last=_time(last))
-        for i, failed, good, last in zip(*(c.tolist() for c in (each.key, each.failed, each.good, each.last)), strict=True)
-        if i and failed
+        for i, failed, good, last in zip(*columns, strict=True)
     ]
-    return sorted(found, key=lambda subject: (-subject.failed, -subject.good, subject.name))
+    return Ranking(sorted(found, key=lambda subject: (-subject.failed, -subject.good, subject.name))[:most], len(failing))
 
 
 def _codes(column: pa.ChunkedArray) -> Iterator[tuple[Ints, list[str | None]]]:

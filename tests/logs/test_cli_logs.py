@@ -367,24 +367,27 @@ def test_totals_of_many_tables_are_those_of_one(monkeypatch):
         parts.add(table.slice(0, 3))
         parts.add(table.slice(3))
     assert parts.outcomes == whole.outcomes
-    assert parts.users() == whole.users()
-    assert parts.addresses() == whole.addresses()
+    assert parts.users(1000) == whole.users(1000)
+    assert parts.addresses(1000) == whole.addresses(1000)
     assert (parts.causes, parts.services, parts.period) == (whole.causes, whole.services, whole.period)
 
 
 def test_users_and_addresses_are_those_of_an_independent_count(rows):
     summary = Summary()
     summary.add(read_logs(SAMPLE).table)
-    for found, mine, other in ((summary.users(), "user", "client_ip"), (summary.addresses(), "client_ip", "user")):
-        assert found
-        for subject in found:
+    for found, mine, other in ((summary.users(1000), "user", "client_ip"), (summary.addresses(1000), "client_ip", "user")):
+        for subject in found.top:
             own = [row for row in rows if row[mine] == subject.name]
             assert subject.failed == sum(row["count"] for row in own if row["outcome"] != "success")
             assert subject.good == sum(row["count"] for row in own if row["outcome"] == "success")
             assert subject.others == len({row[other] for row in own} - {None})
             assert subject.last == max(row["time"] for row in own)
         failing = {row[mine] for row in rows if row["outcome"] != "success"} - {None}
-        assert {subject.name for subject in found} == failing
+        assert {subject.name for subject in found.top} == failing
+        assert len(failing) == found.total > 10
+    for few in range(1, 25):  # the first of a ranking are those of the whole
+        assert summary.users(few).top == summary.users(1000).top[:few]
+        assert summary.addresses(few).top == summary.addresses(1000).top[:few]
 
 
 def test_memory_for_users_is_bounded_and_the_worst_are_kept(monkeypatch):
@@ -402,9 +405,9 @@ def test_memory_for_users_is_bounded_and_the_worst_are_kept(monkeypatch):
         }
         summary.add(pa.Table.from_pylist([row | {"user": user} for user in users], schema))
     assert summary.attempts == 20 * 45
-    assert summary.users()[0].name == "worst"
-    assert summary.users()[0].failed == 100
-    assert len(summary.users()) <= 50
+    (worst,) = summary.users(1).top
+    assert (worst.name, worst.failed) == ("worst", 100)
+    assert summary.users(1).total <= 50
     assert len(summary._users.names) < 200
     assert not summary.complete
 
