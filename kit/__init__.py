@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from kit.model import Severity as Severity
     from kit.model import Step as Step
     from kit.redact import Secret as Secret
-    from kit.sandbox.server import sandbox as sandbox
+    from kit.sandbox.server import open_sandbox as open_sandbox
     from kit.sending.message import build_test_message as build_test_message
     from kit.sending.send import send as send
 
@@ -62,8 +62,8 @@ _ROOMS = {
     "build_test_message": "kit.sending.message",
     "check": "kit.checks.ladder",
     "explain": "kit.explain",
+    "open_sandbox": "kit.sandbox.server",
     "read_logs": "kit.logs.authlog",
-    "sandbox": "kit.sandbox.server",
     "send": "kit.sending.send",
 }
 
@@ -87,8 +87,8 @@ __all__ = [
     "build_test_message",
     "check",
     "explain",
+    "open_sandbox",
     "read_logs",
-    "sandbox",
     "send",
 ]
 

@@ -9,6 +9,7 @@ import io
 import json
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, Unpack
@@ -396,6 +397,44 @@ def logs_command(
         click.echo(report(reader, summary))
     coverage = reader.coverage
     finish(all_well=not (reader.problems or coverage.not_understood or coverage.undecodable))
+
+
+@main.command("sandbox")
+@click.option("--scenario", default="good", show_default=True, metavar="NAME", help="What it plays; see --list.")
+@click.option("--list", "only_list", is_flag=True, help="Say what it can play, and end.")
+def sandbox_command(scenario: str, only_list: bool) -> None:
+    """A mail server on this machine to practise on: it plays faults, shows what is said, and never relays. Ctrl-C ends it."""
+    import asyncio
+
+    from kit.sandbox.scenarios import find_scenario, scenarios
+
+    if only_list:
+        for each in scenarios():
+            click.echo(f"{each.name:<20} {each.title}\n{'':<20} {each.teaches}")
+        return
+    find_scenario(scenario)
+    with suppress(KeyboardInterrupt):
+        asyncio.run(_play(scenario))
+
+
+async def _play(scenario: str) -> None:
+    """Runs a sandbox until somebody presses Ctrl-C. Its password is made for this run and good for nothing else."""
+    import asyncio
+
+    from kit.sandbox.server import open_sandbox
+
+    async with open_sandbox(scenario, listener=click.echo) as sandbox:
+        options = f"--port {sandbox.port} --user {sandbox.user} --ca {sandbox.ca_file} --password-stdin"
+        click.echo(f"{sandbox.scenario.title}: {sandbox.scenario.teaches}")
+        click.echo(f"  host {sandbox.host}, port {sandbox.port} (STARTTLS) and {sandbox.tls_port} (TLS)")
+        click.echo(f"  user {sandbox.user}, password {sandbox.password.reveal()}")
+        click.echo(f"  authority {sandbox.ca_file}")
+        click.echo("Try, in another terminal:")
+        click.echo(f"  echo {sandbox.password.reveal()} | kit check {sandbox.host} {options}")
+        click.echo(f"  echo {sandbox.password.reveal()} | kit send {sandbox.host} {options} --to colleague@example.test")
+        click.echo(f"  openssl s_client -connect {sandbox.host}:{sandbox.tls_port} -CAfile {sandbox.ca_file} -quiet -crlf")
+        click.echo(f"{sandbox.scenario.next}\n")
+        await asyncio.Event().wait()
 
 
 @main.command("lab")

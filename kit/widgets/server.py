@@ -15,7 +15,8 @@ from kit.auth.vault import get_secret
 from kit.model import Profile, Security
 from kit.profiles import build_profile, load_profiles
 from kit.redact import Secret
-from kit.sandbox.server import Sandbox, open_sandbox, scenarios
+from kit.sandbox.scenarios import scenarios
+from kit.sandbox.server import Sandbox, open_sandbox
 from kit.widgets.secret import SecretField
 
 _OTHER: Final = "another server …"
