@@ -79,7 +79,7 @@ async def check(
                     budget=budget,
                 )
             elif offer is not None:
-                session.findings.append(_without_password(profile, offer))
+                session.findings += _without_password(profile, offer)
             await _leave(session, wire)
         finally:
             await wire.close()
@@ -120,10 +120,18 @@ async def _open(session: Session, profile: Profile, context: SSLContext, most: i
     return wire
 
 
-def _without_password(profile: Profile, offer: Offer) -> Finding:
+def _without_password(profile: Profile, offer: Offer) -> list[Finding]:
     if offer.mechanisms:
-        return found("no-password", profile, f"offered: {' '.join(offer.mechanisms)}")
-    return found("auth-not-offered-mx" if profile.port == 25 else "auth-not-offered", profile)
+        return [found("no-password", profile, f"offered: {' '.join(offer.mechanisms)}")]
+    if profile.security is Security.NONE and "STARTTLS" in offer.extensions:
+        return []  # sign-in may well be offered after STARTTLS, and that it should be used was said
+    return [
+        found(
+            "auth-not-offered-mx" if profile.port == 25 else "auth-not-offered",
+            profile,
+            f"offered: {' '.join(sorted(offer.extensions)) or 'nothing'}",
+        )
+    ]
 
 
 async def _leave(session: Session, wire: Streams) -> None:

@@ -72,7 +72,7 @@ def choose_mechanism(profile: Profile, offer: Offer) -> tuple[str, str] | Findin
         return found("mechanism-not-offered", profile, f"wanted: {profile.mechanism}", offered)
     for name in MECHANISMS:
         if name in offer.mechanisms:
-            return name, f"{name}, the first that the kit can do of those {offered}"
+            return name, f"{name}, the first that the kit can do; {offered}"
     return found("no-mechanism-in-common", profile, offered)
 
 

@@ -207,6 +207,7 @@ class Streams:
             raise Broken(Break.SPOKE_FIRST, f"the server sent {len(early)} bytes in clear before the TLS handshake", early)
         if self._inbox.closed:
             raise Broken(Break.CLOSED, self._inbox.closed)
+        encrypted = None
         try:
             async with asyncio.timeout(self.timeout):
                 encrypted = await asyncio.get_running_loop().start_tls(
@@ -220,6 +221,10 @@ class Streams:
             raise Broken(Break.TLS, f"{fault.reason}: the TLS handshake failed") from None
         except OSError as fault:
             raise Broken(Break.CLOSED, f"the connection broke off during the TLS handshake: {_words(fault)}") from None
+        finally:
+            if encrypted is None:  # nothing but TLS could follow, and asyncio no longer tells the inbox of the end
+                self._transport.abort()
+                self._inbox.closed = self._inbox.closed or "TLS did not come about"
         self._transport = cast("asyncio.Transport", encrypted)
         pipe = self._transport.get_extra_info("ssl_object")
         return Tls(version=pipe.version(), cipher=pipe.cipher()[0])

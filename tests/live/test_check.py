@@ -210,7 +210,22 @@ async def test_the_unencrypted_kind_says_that_starttls_is_there(pki):
     async with checking(smtp(tls=pki.server()), Security.NONE) as check:
         result = await check()
     assert "offers STARTTLS" in result.findings[0].title
-    assert result.findings[0].severity is Severity.WARNING
+    assert worst(result) == ["tls-required"]
+    # Where AUTH comes only after STARTTLS, its absence before is no finding of its own.
+    async with checking(smtp({b"EHLO": b"250-mail\r\n250 STARTTLS\r\n"}, tls=pki.server()), Security.NONE) as check:
+        assert worst(await check()) == ["tls-required"]
+
+
+async def test_port_25_without_auth_is_usual(monkeypatch):
+    connect = ladder.connect
+    async with checking(smtp({b"EHLO": b"250 mail\r\n"}), Security.NONE) as check:
+
+        async def turned(address, profile, context):
+            return await connect(type(address)(family=address.family, host=address.host, port=check.server.port), profile, context)
+
+        monkeypatch.setattr(ladder, "connect", turned)
+        result = await check(more={"port": 25})
+    assert [(finding.cause, finding.severity) for finding in result.findings] == [("tls-required", "warning"), ("auth-not-offered", "note")]
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import base64
 import contextlib
 import itertools
 import json
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+import kit
 from kit.errors import PasswordInClear, UsageError
 from kit.model import Profile, Security, to_plain
 from kit.redact import Secret
@@ -432,3 +435,13 @@ async def test_the_attempt_says_what_became_of_it(tmp_path):
     assert (await attempt(b"334 bW9yZQ==", b"501 5.7.0 cancelled", budget="f"))[0] == "aborted"
     assert await attempt(Broken(Break.CLOSED, "gone"), budget="g") == ("aborted", "aborted")
     assert (await attempt(b"250 ok", budget="h"))[0] == "failure"
+
+
+@pytest.mark.parametrize(
+    "module", ["auth/mechanisms", "sending/reply", "sending/dialogue", "sending/session", "sending/findings", "sending/approach"]
+)
+def test_the_core_opens_nothing(module):
+    tree = ast.parse((Path(kit.__file__).parent / f"{module}.py").read_text("utf-8"))
+    roots = {alias.name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    roots |= {(node.module or "").split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert not roots & {"asyncio", "socket", "ssl", "os", "pathlib", "sqlite3", "aiosmtplib", "datetime", "random"}
