@@ -62,8 +62,10 @@ async def serve(handler: Handler, *, tls: ssl.SSLContext | None = None) -> Async
                 await handler(Line(reader, writer, served.heard))
         finally:
             writer.close()
-            with suppress(OSError, asyncio.CancelledError):
-                await writer.wait_closed()
+            # asyncio never says that a connection is closed whose TLS handshake failed.
+            with suppress(OSError, asyncio.CancelledError, TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await writer.wait_closed()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=tls)
     served = Served(server.sockets[0].getsockname()[1])
