@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import struct
 from contextlib import asynccontextmanager
 
 import pytest
@@ -329,6 +331,31 @@ async def test_what_came_is_in_the_step_and_in_the_evidence():
     assert "different codes" in result.steps[2].detail
 
 
+async def test_what_came_before_a_reset_is_not_lost():
+    async def handler(line):
+        line.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await line.say(b"554 5.7.1 go away\r\n")
+        await line.hear()  # the client's QUIT
+        line.writer.transport.abort()  # with that option: a reset
+
+    async with checking(handler) as check:
+        result = await check()
+    assert result.steps[2].reply.code == 554
+    assert [finding.evidence for finding in result.findings] == [("554 5.7.1 go away",)]
+
+
+async def test_a_reset_right_away_is_a_finding():
+    async def handler(line):
+        line.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        line.writer.transport.abort()
+
+    async with checking(handler) as check:
+        for _ in range(10):  # whether connect or banner fails is a matter of microseconds
+            result = await check()
+            assert worst(result) == ["unreachable"]
+            assert "without a word" in result.findings[0].title
+
+
 async def test_port_465_without_tls_is_told_apart(monkeypatch):
     # Nobody may listen on 465 here: the way there is turned to the server of the test.
     async with checking(mute) as check:
@@ -363,8 +390,6 @@ async def test_a_server_that_hangs_up_on_quit_is_still_well(pki):
 
 
 def addresses(monkeypatch, *hosts):
-    import socket
-
     async def answer(host, port, **_):
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in hosts]
 
