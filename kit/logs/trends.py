@@ -68,8 +68,8 @@ def trend(frame: pd.DataFrame, mask: Mask, *, width: str | None = None) -> pd.Da
 
 
 def fitting_width(first: pd.Timestamp, last: pd.Timestamp) -> str:
-    """The narrowest bin that covers the time with at most MOST_BARS."""
-    return next((width for width in _WIDTHS if (last - first) / pd.Timedelta(width) < MOST_BARS), _WIDTHS[-1])
+    """The narrowest bin that covers the time with at most MOST_BARS, one of them for a first try late in its bin."""
+    return next((width for width in _WIDTHS if (last - first) / pd.Timedelta(width) < MOST_BARS - 1), _WIDTHS[-1])
 
 
 def top(frame: pd.DataFrame, mask: Mask, column: str, *, most: int = 10) -> pd.DataFrame:
