@@ -49,7 +49,7 @@ def find_home(folder: Path | None) -> tuple[Path, list[str]]:
 def _lay_out(source: Path, home: Path) -> list[str]:
     home.mkdir(parents=True, exist_ok=True)
     ledger = home / _LEDGER
-    laid: dict[str, str] = json.loads(ledger.read_text("utf-8")) if ledger.exists() else {}
+    laid = _read_ledger(ledger)
     kept = []
     for path in sorted(p for part in ("notebooks", "data") for p in (source / part).rglob("*") if p.is_file()):
         name = path.relative_to(source).as_posix()
@@ -62,6 +62,15 @@ def _lay_out(source: Path, home: Path) -> list[str]:
         laid[name] = digest
     ledger.write_text(json.dumps(laid, indent=1), "utf-8")
     return kept
+
+
+def _read_ledger(ledger: Path) -> dict[str, str]:
+    """What was laid out before. Where that cannot be told, every file that differs counts as edited."""
+    try:
+        laid = json.loads(ledger.read_text("utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return laid if isinstance(laid, dict) else {}
 
 
 def _digest(path: Path) -> str:
