@@ -40,7 +40,7 @@ class CheckPanel(w.VBox):
             steps.append(step)
             self._steps.value = steps_html(steps)
 
-        async with self.form.open() as chosen:
+        async with self.form.choice() as chosen:
             secret = chosen.secret if self.sign_in.value else None
             self.status.value = say(
                 plan(chosen.profile, connections=MOST_CONNECTIONS, signs_in=secret is not None and bool(chosen.profile.user))

@@ -51,7 +51,15 @@ def spawn(work: Coroutine[Any, Any, None], status: w.HTML, *, done: Callable[[],
     """Starts work in the kernel's own event loop, keeps it alive, and says in `status` what went wrong if anything does.
 
     A button's callback cannot await, and an exception in a task that nobody holds is never seen.
+
+    Raises:
+        RuntimeError: there is no event loop; the work was not begun.
     """
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        work.close()
+        raise
 
     async def guarded() -> None:
         try:
@@ -71,7 +79,7 @@ def spawn(work: Coroutine[Any, Any, None], status: w.HTML, *, done: Callable[[],
             if done:
                 done()
 
-    task = asyncio.get_running_loop().create_task(guarded())
+    task = loop.create_task(guarded())
     _tasks.add(task)
     task.add_done_callback(_tasks.discard)
     return task

@@ -57,7 +57,7 @@ class SendPanel(w.VBox):
             steps.append(step)
             self._steps.value = steps_html(steps)
 
-        async with self.form.open() as chosen:
+        async with self.form.choice() as chosen:
             sender = self.sender.value.strip() or chosen.profile.sender or chosen.profile.user or ""
             message = build_test_message(sender, [self.recipient.value.strip()], subject=self.subject.value)
             self.status.value = say(

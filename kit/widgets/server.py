@@ -65,19 +65,19 @@ class ServerForm(w.VBox):
         self.password.status = "not needed: the sandbox has one of its own" if self.kind.value in self._scenarios else ""
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[Chosen]:
+    async def choice(self) -> AsyncIterator[Chosen]:
         """What the form names, for as long as it is used: a sandbox runs until then.
 
         Raises:
             UsageError: a field is wrong.
         """
-        choice = self.kind.value
-        if choice in self._scenarios:
-            async with open_sandbox(self._scenarios[choice]) as sandbox:
+        kind = self.kind.value
+        if kind in self._scenarios:
+            async with open_sandbox(self._scenarios[kind]) as sandbox:
                 budget = Path(sandbox.ca_file).with_name("attempts.sqlite")
                 yield Chosen(profile=sandbox.profile(), secret=self._secret or sandbox.password, sandbox=sandbox, budget=budget)
             return
-        profile = self._profiles.get(choice) or build_profile(
+        profile = self._profiles.get(kind) or build_profile(
             host=self.host.value.strip(),
             port=self.port.value,
             security=self.security.value,

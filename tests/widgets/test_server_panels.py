@@ -1,0 +1,272 @@
+"""The panels of notebooks 01 and 03 against the sandbox, without a browser; and the small parts they are made of."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Callable
+
+import ipywidgets as w
+import pytest
+
+from kit.errors import UsageError
+from kit.model import Cause, Finding, Outcome, Profile, Reply, Security, Severity, Step
+from kit.profiles import save_profile
+from kit.widgets import common
+from kit.widgets.check import CheckPanel
+from kit.widgets.explain import ExplainPanel
+from kit.widgets.results import findings_html, steps_html
+from kit.widgets.send import SendPanel
+from kit.widgets.server import ServerForm
+from kit.widgets.start import StartPanel
+from kit.widgets.trend import TrendPanel
+from tests.widgets.pages import Page, assert_harmless, shown, state
+from tests.widgets.test_trend_panel import HOSTILE
+
+CANARY = "canary-9F-typed-here"
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(monkeypatch, tmp_path):
+    monkeypatch.setenv("KIT_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.setenv("KIT_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+
+
+async def press(panel) -> None:
+    """Presses the panel's button and waits until it can be pressed again."""
+    panel.button.click()
+    assert panel.button.disabled, "not twice at once"
+    await until(lambda: not panel.button.disabled)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - a panel tells pages, and not us, that it has changed
+            await asyncio.sleep(0.02)
+
+
+def choose(panel, title: str) -> None:
+    panel.form.kind.value = next(option for option in panel.form.kind.options if title in option)
+
+
+def type_secret(panel, text: str) -> None:
+    panel.form.password._handle_custom_msg({"kind": "secret", "text": text}, [])
+
+
+# ------------------------------------------------------------------------------------------------ 01 and 03
+
+
+async def test_a_check_that_finds_nothing():
+    panel = CheckPanel()
+    await press(panel)
+    assert panel.result.ok
+    assert panel.result.attempt.outcome is Outcome.SUCCESS
+    assert "All well" in shown(panel)
+    assert "235" in shown(panel)
+    assert_harmless(panel)
+
+
+async def test_a_check_without_signing_in():
+    panel = CheckPanel()
+    panel.sign_in.value = False
+    await press(panel)
+    assert panel.result.attempt is None
+
+
+@pytest.mark.parametrize("panel_class", [CheckPanel, SendPanel])
+async def test_a_wrong_password_is_one_failed_try_and_shown_nowhere(panel_class):
+    panel = panel_class()
+    type_secret(panel, CANARY)
+    await press(panel)
+    assert panel.result.attempt.outcome is Outcome.FAILURE
+    assert sum(step.name == "auth" for step in panel.result.steps) == 1
+    assert "535" in shown(panel)
+    blob = base64.b64encode(CANARY.encode()).decode().rstrip("=")[:-2]
+    assert CANARY not in state(panel)
+    assert blob not in state(panel)
+    assert_harmless(panel)
+
+
+async def test_a_message_that_arrives():
+    panel = SendPanel()
+    panel.subject.value = "<b>Grüße</b>"
+    await press(panel)
+    assert panel.result.accepted == ("colleague@example.test",)
+    assert panel.result.queue_id in shown(panel)
+    assert "Message-ID" in shown(panel)
+    assert_harmless(panel)
+
+
+async def test_a_dry_run_sends_nothing():
+    panel = SendPanel()
+    panel.dry_run.value = True
+    await press(panel)
+    assert panel.result.queue_id is None
+    assert "data" not in [step.name for step in panel.result.steps]
+
+
+@pytest.mark.parametrize("panel_class", [CheckPanel, SendPanel])
+async def test_a_field_left_empty_is_said_and_nothing_is_tried(panel_class):
+    panel = panel_class()
+    choose(panel, "another server")
+    await press(panel)
+    assert panel.result is None
+    assert "Problem:" in shown(panel)
+    assert "should not happen" not in shown(panel)
+
+
+async def test_hostile_input_is_shown_as_it_is():
+    panel = SendPanel()
+    panel.recipient.value = '"><img src=x onerror=alert(1)>@example.test'
+    await press(panel)
+    assert panel.result is None
+    assert_harmless(panel)
+
+
+# ------------------------------------------------------------------------------------------------ the form
+
+
+def test_a_secret_is_for_the_server_it_was_typed_for():
+    form = ServerForm()
+    form.password._handle_custom_msg({"kind": "secret", "text": CANARY}, [])
+    assert "memory" in form.password.status
+    form.kind.value = form.kind.options[-1]
+    assert form._secret is None
+    assert form.password.status == ""
+
+
+@pytest.mark.parametrize(("security", "port"), [("tls", 465), ("starttls", 587), ("none", 25)])
+def test_the_port_follows_the_security(security, port):
+    form = ServerForm()
+    form.security.value = "none" if security == "tls" else "tls"
+    form.security.value = security
+    assert form.port.value == port
+
+
+async def test_a_saved_profile_can_be_chosen():
+    profile = Profile(name="scanner", host="mx.example.com", port=587, security=Security.STARTTLS)
+    save_profile(profile)
+    form = ServerForm()
+    form.kind.value = "profile: scanner"
+    async with form.choice() as chosen:
+        assert chosen.profile == profile
+        assert chosen.secret is None
+        assert chosen.budget is None, "a real server's failed sign-ins count in the real book"
+
+
+async def test_a_secret_goes_with_another_server_too():
+    form = ServerForm()
+    form.kind.value = form.kind.options[-1]
+    form.host.value, form.user.value = "mx.example.com", "ann@example.com"
+    form.mechanism.value = "LOGIN"
+    form.password._handle_custom_msg({"kind": "secret", "text": CANARY}, [])
+    async with form.choice() as chosen:
+        assert chosen.secret.reveal() == CANARY
+        assert (chosen.profile.host, chosen.profile.port, chosen.profile.mechanism) == ("mx.example.com", 465, "LOGIN")
+
+
+# ------------------------------------------------------------------------------------------------ 00
+
+
+async def test_the_start_panel_looks_around(monkeypatch, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/mail.log<b>").write_text("")
+    monkeypatch.chdir(tmp_path)
+    panel = StartPanel()
+    await until(lambda: "This session" in shown(panel))
+    assert "mail.log<b>" in shown(panel)
+    assert_harmless(panel)
+
+
+def test_without_a_kernel_it_looks_at_once():
+    assert "This session" in shown(StartPanel())
+
+
+def test_the_explanation_follows_the_box():
+    panel = ExplainPanel()
+    assert panel.answer.value == ""
+    panel.text.value = "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant."
+    assert "SMTP AUTH is switched off" in panel.answer.value
+    panel.text.value = "  "
+    assert panel.answer.value == ""
+
+
+@pytest.mark.parametrize("words", HOSTILE)
+def test_a_hostile_reply_is_explained_and_does_not_act(words):
+    panel = ExplainPanel(f"535 5.7.8 {words}")
+    assert_harmless(panel)
+
+
+# ------------------------------------------------------------------------------------------------ parts
+
+
+@pytest.mark.parametrize("panel", [CheckPanel, SendPanel, ServerForm, StartPanel, ExplainPanel, TrendPanel])
+def test_a_panel_takes_no_name_that_ipywidgets_uses(panel):
+    """A method called `open` would keep the widget from ever reaching the page."""
+    bare = type("Bare", (w.VBox,), {})
+    assert not (set(vars(panel)) - set(vars(bare)) - {"__init__"}) & set(dir(w.VBox))
+
+
+@pytest.mark.parametrize("words", HOSTILE)
+def test_steps_and_findings_do_not_act(words):
+    step = Step(name=words, seconds=0.1, ok=False, sent=words, reply=Reply(code=535, lines=(words,)), detail=words)
+    finding = Finding(cause=Cause.UNKNOWN, severity=Severity.ERROR, title=words, next_step=words, evidence=(words,))
+    assert_harmless(w.VBox([w.HTML(steps_html([step])), w.HTML(findings_html((finding,)))]))
+
+
+def test_findings_come_the_worst_first_and_in_words():
+    order = [Severity.NOTE, Severity.ERROR, Severity.OK, Severity.WARNING]
+    made = [Finding(cause=Cause.UNKNOWN, severity=s, title=f"t-{s.value}", next_step="") for s in order]
+    text = Page(findings_html(tuple(made))).text
+    assert text == "Error: t-errorWarning: t-warningNote: t-noteAll well: t-ok"
+
+
+def test_a_long_answer_is_cut():
+    step = Step(name="banner", seconds=0.1, ok=True, reply=Reply(code=220, lines=("x" * 100_000,)))
+    assert len(steps_html([step])) < 2_000
+
+
+def test_escape_keeps_letters_of_all_alphabets():
+    assert common.escape("Grüße, Привет, 日本 \N{PILE OF POO}") == "Grüße, Привет, 日本 \N{PILE OF POO}"
+
+
+async def fails(fault: BaseException) -> None:
+    raise fault
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (UsageError("no such <host>", where="--host", next_step="Name another"), "Problem: --host: no such <host>. Name another"),
+        (RuntimeError("password=hunter2secret"), "Problem: This should not happen (RuntimeError at"),
+    ],
+)
+async def test_what_goes_wrong_in_a_task_is_said(fault, said):
+    status, done = w.HTML(), []
+    await common.spawn(fails(fault), status, done=lambda: done.append(1))
+    assert Page(status.value).text.startswith(said)
+    assert "hunter2secret" not in status.value
+    assert done == [1]
+
+
+async def test_a_task_that_is_stopped_says_so():
+    status, done = w.HTML(), []
+    task = common.spawn(asyncio.sleep(60), status, done=lambda: done.append(1))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert Page(status.value).text == "Stopped."
+    assert done == [1]
+
+
+def test_a_task_outlives_its_caller():
+    async def main() -> None:
+        status = w.HTML()
+        common.spawn(asyncio.sleep(0.01), status)
+        assert len(common._tasks) == 1
+        await asyncio.sleep(0.05)
+        assert not common._tasks
+
+    asyncio.run(main())
