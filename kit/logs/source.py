@@ -28,6 +28,8 @@ _SPECIAL: Final = {
     stat.S_IFSOCK: ("is a socket, not a log", "Give the file that the syslog daemon writes"),
 }
 
+_PACKED: Final = {b"\xfd7zXZ\0": "xz", b"BZh": "bzip2", b"\x28\xb5\x2f\xfd": "zstd"}
+
 
 @dataclass(slots=True, kw_only=True)
 class Source:
@@ -79,6 +81,10 @@ class Source:
         if first.startswith(b"\x1f\x8b"):
             chunks = self._gunzip(first, chunks)
             first = next(chunks, b"")
+        if packed := next((name for magic, name in _PACKED.items() if first.startswith(magic)), None):
+            raise UnreadableInput(
+                f"is packed with {packed}", where=self.name, next_step=f"Unpack it on the way: {packed} -dc FILE | kit logs -"
+            )
         if _is_binary(first[:4096]):
             raise UnreadableInput("is not a text log", where=self.name, next_step="Give the mail log itself, plain or gzipped")
         if first:
@@ -204,9 +210,12 @@ def _unreadable(name: str, fault: OSError | ValueError) -> UnreadableInput:
 
 
 def _is_binary(head: bytes) -> bool:
-    """More than a tenth of control characters that no log holds. A few NULs after a crash do not make a log binary."""
+    """More than a twentieth of control characters that no log holds; of random bytes, such as packed ones, they are a tenth.
+
+    A few NULs after a crash do not make a log binary.
+    """
     controls = sum(head.count(c) for c in (*range(9), *range(14, 27), *range(28, 32)))
-    return controls > len(head) // 10
+    return controls > max(8, len(head) // 20)
 
 
 def _whole_lines(chunks: Iterator[bytes]) -> Iterator[tuple[int, memoryview]]:

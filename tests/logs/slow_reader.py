@@ -267,7 +267,9 @@ def _dovecot_sessions(events: list[dict]) -> None:
         for each in tries:
             each["service_raw"] = each["service_raw"] or event["service_raw"]
             each["tls"] = each["tls"] or event["tls"]
-            if event["mechanism"] in ("PLAIN", "LOGIN"):
+            # The login process names one mechanism, which may be another than that of an earlier try: one without a password
+            # cannot have had a wrong password.
+            if event["mechanism"] in ("PLAIN", "LOGIN") or each["cause"] != "wrong-password":
                 each["mechanism"] = each["mechanism"] or event["mechanism"]
 
 
