@@ -1,0 +1,137 @@
+"""Real Lab, started by `kit lab`, in a real Chromium."""
+
+from __future__ import annotations
+
+import base64
+import re
+from datetime import timedelta
+from itertools import pairwise
+
+import pandas as pd
+import pytest
+from playwright.sync_api import expect
+
+import kit
+
+pytestmark = pytest.mark.needs("chromium")
+
+CANARY = "canary-3K-typed-into-a-real-page"
+
+
+def test_kit_lab_opens_the_first_notebook_and_its_first_panel_renders(visitor):
+    visitor.open(visitor.lab.address)
+    expect(visitor.page.get_by_role("heading", name="Start here")).to_be_visible()
+    visitor.run_all()
+    panel = visitor.page.locator(".jp-OutputArea .lm-Widget.widget-vbox, .jp-OutputArea .jupyter-widgets.widget-vbox").first
+    expect(panel.get_by_role("link", name="Are my settings right?")).to_be_visible()
+    expect(panel.get_by_role("cell", name="Passwords would be kept in")).to_be_visible()
+
+
+def test_its_links_lead_on(visitor):
+    visitor.open(visitor.lab.address)
+    visitor.run_all()
+    visitor.page.get_by_role("link", name="Are my settings right?").click()
+    expect(visitor.page.get_by_role("heading", name="01 Are my settings right?")).to_be_visible()
+
+
+def test_a_reply_is_explained_while_it_is_typed(visitor):
+    visitor.open(visitor.lab.address)
+    visitor.run_all()
+    box = visitor.page.get_by_placeholder("535 5.7.8 …")
+    answer = visitor.page.locator(".kit-finding")
+    expect(answer).to_contain_text("switched off")
+    box.fill("535 5.7.8 Error: authentication failed: <img src=x onerror=alert(1)>")
+    expect(answer).not_to_contain_text("switched off")
+    assert visitor.page.locator(".jp-OutputArea img").count() == 0
+
+
+# ------------------------------------------------------------------------------------------------ 04
+
+
+def wanted(chosen: pd.DataFrame, step: pd.Timedelta) -> dict[str, dict[pd.Timestamp, int]]:
+    """Tries by cause and bar, counted one row at a time."""
+    sums: dict[str, dict[pd.Timestamp, int]] = {}
+    for row in chosen.to_dict("records"):
+        bars = sums.setdefault(row["cause"], {})
+        bars[row["time"].floor(step)] = bars.get(row["time"].floor(step), 0) + row["count"]
+    return sums
+
+
+def drawn(visitor) -> tuple[dict[str, dict[pd.Timestamp, int]], pd.Timedelta]:
+    """What the page's chart holds, without bars of nought; and how wide a bar is."""
+    bars = visitor.bars()
+    steps = {b - a for x, _ in bars.values() for a, b in pairwise(x)}
+    assert len(steps) == 1, "all bars are of one width"
+    moments = {
+        name: {pd.Timestamp(a, unit="ms", tz="UTC"): int(b) for a, b in zip(x, y, strict=True) if b} for name, (x, y) in bars.items()
+    }
+    return moments, pd.Timedelta(steps.pop(), unit="ms")
+
+
+def assert_chart_shows(visitor, chosen: pd.DataFrame) -> None:
+    """Waits for the page to say how many tries it shows; then its chart must hold exactly these."""
+    assert len(chosen) > 1
+    expect(visitor.page.get_by_text(f"{chosen['count'].sum():,} tries", exact=True)).to_be_visible()
+    shown, step = drawn(visitor)
+    assert shown == wanted(chosen, step)
+
+
+def test_the_chart_follows_the_filters_and_shows_what_the_log_says(visitor):
+    frame = kit.read_logs([visitor.lab.home / "data"]).frame
+    failed = frame[frame["outcome"] != "success"]
+    visitor.open_notebook("04-who-is-failing")
+    visitor.run_all()
+    visitor.page.locator(".js-plotly-plot .bars path").first.wait_for()
+    assert_chart_shows(visitor, failed)
+
+    visitor.page.get_by_label("Outcome").select_option("all")
+    assert_chart_shows(visitor, frame)
+
+    cause = failed["cause"].value_counts().index[1]
+    visitor.page.get_by_label("Cause").select_option(cause)
+    assert_chart_shows(visitor, frame[frame["cause"] == cause])
+
+    visitor.page.get_by_label("Cause").select_option("all")
+    user = failed["user"].value_counts().index[0]
+    visitor.page.get_by_label("User").fill(user)
+    visitor.page.get_by_label("User").press("Enter")
+    assert_chart_shows(visitor, frame[frame["user"] == user])
+
+    visitor.page.get_by_role("button", name="Show all").click()
+    visitor.page.get_by_label("Period").select_option("its last 7 days")
+    assert_chart_shows(visitor, failed[failed["time"] >= frame["time"].max() - timedelta(days=7)])
+
+
+# ------------------------------------------------------------------------------------------------ secrets
+
+
+def test_a_typed_password_is_in_no_file_and_on_no_wire_but_its_own(visitor):
+    visitor.open_notebook("01-check-settings")
+    visitor.run_all()
+    box = visitor.page.get_by_label("Password")
+    box.fill(CANARY)
+    box.press("Enter")
+    expect(box).to_have_value("")
+    expect(visitor.page.locator(".kit-secret-status")).to_contain_text("taken")
+    visitor.page.get_by_role("button", name="Check", exact=True).click()
+    expect(visitor.page.get_by_text(re.compile("^535"))).to_be_visible()
+    visitor.execute("docmanager:save")
+
+    spellings = [CANARY.encode(), base64.b64encode(CANARY.encode()).rstrip(b"=")[:-2], base64.b64encode(b"\0\0" + CANARY.encode())[4:-4]]
+    assert sum(any(each in frame for each in spellings) for frame in visitor.sent) == 1, "once, when it was typed"
+    assert not any(each in frame for each in spellings for frame in visitor.received)
+    files = [path for folder in (visitor.lab.home, visitor.lab.state) for path in folder.rglob("*") if path.is_file()]
+    assert visitor.lab.home / "notebooks/01-check-settings.ipynb" in files
+    assert [path for path in files if any(each in path.read_bytes() for each in spellings)] == []
+
+
+# ------------------------------------------------------------------------------------------------ 03
+
+
+def test_a_test_mail_goes_through_the_sandbox(visitor):
+    visitor.open_notebook("03-send-a-test")
+    visitor.run_all()
+    visitor.page.get_by_role("button", name="Send", exact=True).click()
+    expect(visitor.page.get_by_text("The server took the message for colleague@example.test")).to_be_visible()
+    visitor.page.get_by_text("The message as the sandbox has it").click()
+    expect(visitor.page.get_by_text("Message-ID")).to_be_visible()
