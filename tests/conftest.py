@@ -10,8 +10,11 @@ import os
 import shutil
 import sys
 from collections import defaultdict
+from collections.abc import Iterator
 
 import pytest
+
+from tests.servers.postfix_dovecot import Servers, postfix_with_dovecot, syslog_is_free
 
 REQUIRE_ALL = os.environ.get("KIT_TEST_REQUIRE_ALL") == "1"
 
@@ -19,6 +22,7 @@ REQUIRE_ALL = os.environ.get("KIT_TEST_REQUIRE_ALL") == "1"
 NEEDS = {
     "postfix": (lambda: bool(_which("postfix")) and os.geteuid() == 0, "as root: apt-get install postfix"),
     "dovecot": (lambda: bool(_which("dovecot")) and os.geteuid() == 0, "as root: apt-get install dovecot-imapd dovecot-submissiond"),
+    "syslog": (syslog_is_free, "run the tests where no syslog daemon listens at /dev/log, as in a container"),
     "chromium": (lambda: bool(_which("chromium")), "apt-get install chromium"),
     "secret-service": (lambda: bool(_which("dbus-run-session") and _which("gnome-keyring-daemon")), "apt-get install dbus gnome-keyring"),
     "linux": (lambda: sys.platform.startswith("linux"), "run the tests on Linux; other systems always have a vault"),
@@ -41,6 +45,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
                     pytest.fail(f"this machine has no {need}, and KIT_TEST_REQUIRE_ALL=1 asks for it: {remedy}", pytrace=False)
                 _left_out[need].append(item.nodeid)
                 pytest.skip(f"needs {need}: {remedy}")
+
+
+@pytest.fixture(scope="session")
+def postfix_dovecot() -> Iterator[Servers]:
+    """A real Postfix with Dovecot; mark its users with `needs("postfix", "dovecot", "syslog")`."""
+    with postfix_with_dovecot() as servers:
+        yield servers
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

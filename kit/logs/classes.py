@@ -23,8 +23,8 @@ _SESSION: Final = ("service", "user", "mechanism", "client_ip", "tls", "session"
 ROLES: Final[dict[str, tuple[str, ...]]] = {
     "verdict": ("host", "program", "pid", *_CLIENT, "mechanism", "reason", "user"),
     "success": ("host", "program", "pid", *_CLIENT, "mechanism", "user"),
-    "lost": ("host", "program", "pid"),
-    "summary": ("host", "program", "pid", "good", "total"),
+    "lost": ("host", "program", "pid", "client_ip"),
+    "summary": ("host", "program", "pid", "client_ip", "good", "total"),
     "backend": ("host", "process", "driver", "user", "client_ip", "session", "reason"),
     "login": ("host", *_SESSION),
     "ended": ("host", "total", *_SESSION),

@@ -34,13 +34,16 @@ PATIENCE: Final = 30
 DISORDER: Final = 2
 """Seconds by which two daemons' lines may stand in the wrong order."""
 IDLE: Final = 3600
-"""Seconds after which a Postfix connection without a line is forgotten."""
-MOST_HELD: Final = 200_000
+"""Seconds after which a connection without a line is forgotten."""
+MOST_HELD: Final = 50_000
 """Candidate lines whose attempts may wait for lines to come."""
+_DAY: Final = 86_400
 
 _FROM: Final = re.compile(r"disconnect from ([^\[]{1,255})\[([^\]]{2,64})\](?::(\d{1,5}))?")
 _LONG_AGO: Final = -(1 << 62)
 _PLAINTEXT: Final = frozenset(("PLAIN", "LOGIN"))
+# Tries of Postfix that Dovecot may have judged: a password was sent, whatever Postfix has heard of the answer.
+_JUDGED: Final = frozenset((Outcome.FAILURE.value, Outcome.SERVER_ERROR.value))
 # What each role's handler takes of the row, behind the batch and the place of the line in it.
 _TAKES: Final[dict[str, tuple[str, ...]]] = {
     "verdict": ("host", "program", "pid"),
@@ -85,13 +88,42 @@ class _Try(NamedTuple):
 class _Connection:
     """A Postfix connection: the tries that already are attempts."""
 
-    __slots__ = ("failures", "last", "lost", "success")
+    __slots__ = ("failures", "ip", "last", "lost", "success")
 
-    def __init__(self) -> None:
+    def __init__(self, ip: str) -> None:
+        self.ip = ip
         self.failures = 0
         self.success = False
         self.lost = False
         self.last = 0
+
+
+class _Session:
+    """A Dovecot connection before its login line: tries that may still learn, and the number of those too old for it."""
+
+    __slots__ = ("gone", "last", "tries")
+
+    def __init__(self) -> None:
+        self.tries: list[_Try] = []
+        self.gone = 0
+        self.last = 0
+
+    def add(self, each: _Try) -> None:
+        self.tries.append(each)
+        self.last = each.second
+
+    def young(self, now: int) -> list[_Try]:
+        """The tries that may still learn something now."""
+        return [each for each in self.tries if abs(now - each.second) <= WINDOW]
+
+    def count(self) -> int:
+        """How many tries there were."""
+        return self.gone + sum(each.alive for each in self.tries)
+
+    def age(self, now: int) -> None:
+        """Lets go of what can learn no more: a try keeps its whole batch in memory."""
+        young = self.young(now)
+        self.gone, self.tries = self.count() - sum(each.alive for each in young), young
 
 
 class Joiner:
@@ -101,7 +133,7 @@ class Joiner:
         self._held: deque[Attempts] = deque()
         self._newest = _LONG_AGO
         self._connections: dict[tuple[str, str, str], _Connection] = {}
-        self._sessions: dict[str, list[_Try]] = {}  # Dovecot's session id → tries seen so far
+        self._sessions: dict[str, _Session] = {}  # by Dovecot's session id
         self._judged: dict[str, list[_Try]] = {}  # address → Dovecot's verdicts that wait for Postfix's line
         self._unexplained: dict[str, list[_Try]] = {}  # address → Postfix's failures that wait for Dovecot's reason
         self._handlers = {
@@ -121,8 +153,8 @@ class Joiner:
         if not batch.events:
             return
         held = Attempts(batch)
-        if held.seconds[min(int(events.index[0]) for events in batch.events)] < self._newest - WINDOW:
-            yield from self.finish()  # another file, of an earlier time
+        if held.newest < self._newest - _DAY:
+            yield from self.finish()  # another log, of an earlier time
         steps: list[tuple[Any, ...]] = [()] * len(batch.lines)
         for events in batch.events:
             held.fill(events)
@@ -151,40 +183,48 @@ class Joiner:
 
     def _forget(self, now: int) -> None:
         self._connections = {k: c for k, c in self._connections.items() if c.last >= now - IDLE}
-        self._sessions = {k: tries for k, tries in self._sessions.items() if tries[-1].second >= now - WINDOW}
+        self._sessions = {k: session for k, session in self._sessions.items() if session.last >= now - IDLE}
+        for session in self._sessions.values():
+            session.age(now)
         self._judged = {k: tries for k, tries in self._judged.items() if tries[-1].second >= now - PATIENCE}
         self._unexplained = {k: tries for k, tries in self._unexplained.items() if tries[-1].second >= now - DISORDER}
 
     # -------------------------------------------------------------------------------------- Postfix
 
-    def _connection(self, held: Attempts, i: int, key: tuple[str, str, str]) -> _Connection:
-        connection = self._connections.get(key)
-        if connection is None:
-            connection = self._connections[key] = _Connection()
-        connection.last = held.seconds[i]
-        return connection
+    def _connection(self, key: tuple[str, str, str], now: int, ip: str) -> _Connection:
+        """The connection of that process; a new one where the last has been silent for long, or had another client."""
+        found = self._connections.get(key)
+        if found is None or abs(now - found.last) > IDLE or found.ip != ip:
+            found = self._connections[key] = _Connection(ip)
+        found.last = now
+        return found
 
     def _verdict(self, held: Attempts, i: int, host: str, program: str, pid: str) -> None:
-        self._connection(held, i, (host, program, pid)).failures += 1
         ip, second, user = held.columns["client_ip"][i], held.seconds[i], held.columns["user"][i]
+        self._connection((host, program, pid), second, ip).failures += 1
+        outcome = held.columns["outcome"][i]
+        if outcome not in _JUDGED:
+            return
         if judged := _take(self._judged, ip, user, second, PATIENCE):
             _explain(_Try(held, i, second, user), judged)
-        elif held.columns["outcome"][i] == Outcome.FAILURE:
+        elif outcome == Outcome.FAILURE:
             self._unexplained.setdefault(ip, []).append(_Try(held, i, second, user))
 
     def _success(self, held: Attempts, i: int, host: str, program: str, pid: str) -> None:
-        connection = self._connection(held, i, (host, program, pid))
+        ip, second = held.columns["client_ip"][i], held.seconds[i]
+        connection = self._connection((host, program, pid), second, ip)
         if not connection.success:  # a second message needs no second sign-in
             connection.success = True
             held.alive[i] = 1
-            if waiting := self._judged.get(held.columns["client_ip"][i]):
-                _drop_chain(waiting, held.columns["user"][i], held.seconds[i])
+            if waiting := self._judged.get(ip):
+                _drop_chain(waiting, held.columns["user"][i], second)
 
     def _lost(self, held: Attempts, i: int, host: str, program: str, pid: str) -> None:
-        self._connection(held, i, (host, program, pid)).lost = True
+        self._connection((host, program, pid), held.seconds[i], held.columns["client_ip"][i]).lost = True
 
     def _summary(self, held: Attempts, i: int, host: str, program: str, pid: str, good: str, total: str) -> None:
-        connection = self._connections.pop((host, program, pid), None) or _Connection()
+        connection = self._connection((host, program, pid), held.seconds[i], held.columns["client_ip"][i])
+        del self._connections[host, program, pid]
         succeeded = int(good)
         missing = (int(total) - succeeded if total else 0) - connection.failures
         if succeeded and not connection.success:
@@ -212,7 +252,7 @@ class Joiner:
     def _backend(self, held: Attempts, i: int, session: str, process: str, driver: str) -> None:
         judged = _Try(held, i, held.seconds[i], held.columns["user"][i], f"{process} {driver}")
         if session:
-            self._sessions.setdefault(session, []).append(judged)
+            self._session(session, judged)
             return
         ip = held.columns["client_ip"][i]
         if failure := _take(self._unexplained, ip, judged.user, judged.second, DISORDER):
@@ -220,27 +260,33 @@ class Joiner:
         else:
             self._judged.setdefault(ip, []).append(judged)
 
-    def _login(self, held: Attempts, i: int, session: str) -> None:
-        if tries := self._sessions.pop(session, None):
+    def _session(self, name: str, each: _Try) -> None:
+        self._sessions.setdefault(name, _Session()).add(each)
+
+    def _login(self, held: Attempts, i: int, name: str) -> None:
+        if session := self._sessions.pop(name, None):
+            tries = session.young(held.seconds[i])
             _drop_chain(tries, held.columns["user"][i], held.seconds[i])
             _enrich(tries, held, i)
 
-    def _ended(self, held: Attempts, i: int, session: str, total: str) -> None:
-        tries, count = self._sessions.pop(session, []), int(total)
-        _merge_chains(tries, count)
+    def _ended(self, held: Attempts, i: int, name: str, total: str) -> None:
+        session, count = self._sessions.pop(name, None) or _Session(), int(total)
+        tries = session.young(held.seconds[i])
+        _merge_chains(tries, session.count() - count)
         _enrich(tries, held, i)
-        missing = count - sum(each.alive for each in tries)
-        if missing > 0:  # the auth process does not log, or did so too long ago
+        missing = count - session.count()
+        if missing > 0:  # the auth process does not log
             held.alive[i] = 1
             held.count[i] = missing
 
-    def _refused(self, held: Attempts, i: int, session: str) -> None:
-        if session:
-            self._sessions.setdefault(session, []).append(_Try(held, i, held.seconds[i], held.columns["user"][i]))
+    def _refused(self, held: Attempts, i: int, name: str) -> None:
+        if name:
+            self._session(name, _Try(held, i, held.seconds[i], held.columns["user"][i]))
 
-    def _ended_refused(self, held: Attempts, i: int, session: str) -> None:
+    def _ended_refused(self, held: Attempts, i: int, name: str) -> None:
         """The last line of a connection; its try may have had a line of its own."""
-        tries = self._sessions.pop(session, [])
+        session = self._sessions.pop(name, None) or _Session()
+        tries = session.young(held.seconds[i])
         _enrich(tries, held, i)
         if not any(each.get("outcome") == held.columns["outcome"][i] for each in tries):
             held.alive[i] = 1
@@ -267,9 +313,8 @@ def _drop_chain(earlier: list[_Try], user: str | None, now: int) -> None:
             each.drop()
 
 
-def _merge_chains(tries: list[_Try], count: int) -> None:
-    """Several password databases asked for one try give a line each: merge until there are as many tries as Dovecot counted."""
-    surplus = len(tries) - count
+def _merge_chains(tries: list[_Try], surplus: int) -> None:
+    """Several password databases asked for one try give a line each: merge, until no more are left than Dovecot counted."""
     for earlier, later in pairwise(tries):
         if surplus > 0 and earlier.user == later.user and earlier.driver != later.driver and later.second - earlier.second <= DISORDER:
             surplus -= 1
@@ -289,13 +334,16 @@ def _explain(failure: _Try, judged: _Try) -> None:
 
 
 def _enrich(tries: list[_Try], held: Attempts, i: int) -> None:
-    """What the login process knows of the connection goes to each of its tries."""
+    """What the login process knows of the connection goes to each of its tries.
+
+    It names one mechanism. Where a password database has judged a password, that cannot have been one without a password.
+    """
     mechanism = held.columns["mechanism"][i]
     for each in tries:
         for field in ("service_raw", "tls"):
             if each.get(field) is None:
                 each.set(field, held.columns[field][i])
-        if each.get("mechanism") is None and mechanism in _PLAINTEXT:
+        if each.get("mechanism") is None and (mechanism in _PLAINTEXT or each.get("cause") != Cause.WRONG_PASSWORD):
             each.set("mechanism", mechanism)
 
 

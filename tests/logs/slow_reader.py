@@ -223,12 +223,13 @@ def _postfix_connections(events: list[dict]) -> list[dict]:
     extra = []
     for event in events:
         if event["role"] in ("verdict", "success", "lost"):
-            lines = open_connections.setdefault(event["connection"], [])
+            lines = _connection(open_connections, event)
             if event["role"] == "success":
                 event["alive"] = all(e["role"] != "success" for e in lines)
             lines.append(event)
         elif event["role"] == "summary":
-            roles = [e["role"] for e in open_connections.pop(event["connection"], [])]
+            roles = [e["role"] for e in _connection(open_connections, event)]
+            del open_connections[event["connection"]]
             unseen = max(event["total"] - event["good"], 0) - roles.count("verdict")
 
             def add(why: str, outcome: str, cause: str, count: int = 1, event: dict = event) -> None:
@@ -246,6 +247,14 @@ def _postfix_connections(events: list[dict]) -> list[dict]:
     return extra
 
 
+def _connection(connections: dict[tuple, list[dict]], event: dict) -> list[dict]:
+    """The lines of the connection so far; another client, or a silence of over an hour, is another connection."""
+    lines = connections.setdefault(event["connection"], [])
+    if lines and (lines[-1]["client_ip"] != event["client_ip"] or abs(event["second"] - lines[-1]["second"]) > 3600):
+        lines = connections[event["connection"]] = []
+    return lines
+
+
 def _dovecot_sessions(events: list[dict]) -> None:
     """Of each session: its tries, and the line of the login process that ends them."""
     groups: dict[str, list[dict]] = {}
@@ -254,17 +263,19 @@ def _dovecot_sessions(events: list[dict]) -> None:
             groups.setdefault(event["session"], []).append(event)
             continue
         tries = groups.pop(event["session"], [])
+        # What is longer ago than Dovecot lets a login last cannot be mended any more, but it is still counted.
+        young = [each for each in tries if abs(event["second"] - each["second"]) <= 200]
         if event["role"] == "login":
-            for each in tries:
+            for each in young:
                 if each["cause"] == "unknown-user" and _same(each, event) and abs(each["second"] - event["second"]) <= 2:
                     each["alive"] = False
         elif event["role"] == "ended":
-            _merge(tries, event["total"])
+            _merge(young, sum(each["alive"] for each in tries) - event["total"])
             event["count"] = event["total"] - sum(each["alive"] for each in tries)
             event["alive"] = event["count"] > 0
         elif event["role"] == "ended-refused":
-            event["alive"] = all(each["outcome"] != event["outcome"] for each in tries)
-        for each in tries:
+            event["alive"] = all(each["outcome"] != event["outcome"] for each in young)
+        for each in young:
             each["service_raw"] = each["service_raw"] or event["service_raw"]
             each["tls"] = each["tls"] or event["tls"]
             # The login process names one mechanism, which may be another than that of an earlier try: one without a password
@@ -273,13 +284,14 @@ def _dovecot_sessions(events: list[dict]) -> None:
                 each["mechanism"] = each["mechanism"] or event["mechanism"]
 
 
-def _merge(tries: list[dict], wanted: int) -> None:
-    """A line for each password database that was asked: neighbours are one try, until as many are left as Dovecot counted."""
+def _merge(tries: list[dict], surplus: int) -> None:
+    """A line for each password database that was asked: neighbours are one try, until no more are left than Dovecot counted."""
     for one, two in pairwise(tries):
-        if sum(each["alive"] for each in tries) <= wanted:
+        if surplus <= 0:
             break
         if one["user"] == two["user"] and one["asked"] != two["asked"] and two["second"] - one["second"] <= 2:
             one["alive"] = False
+            surplus -= 1
             if two["cause"] == "unknown-user":
                 two["cause"] = one["cause"]
 
@@ -309,7 +321,7 @@ def _match_one_client(lines: list[dict]) -> list[dict]:
                 _tell(failure, event)
             else:
                 judged.append(event)
-        elif event["role"] == "verdict":
+        elif event["role"] == "verdict" and event["outcome"] in ("failure", "server-error"):  # a password was sent
             if verdict := _first(judged, event, 30):
                 _tell(event, verdict)
             elif event["outcome"] == "failure":

@@ -83,10 +83,6 @@ def test_many_messages_of_one_connection_are_one_sign_in(tmp_path):
     assert attempts_of(tmp_path, f"10 {message}", end, f"40 {message}") == [("success", "none", "a", 1)] * 2
 
 
-# ------------------------------------------------------------------------------------------------ known and not yet mended
-
-
-@pytest.mark.xfail(strict=True, reason="a try that Postfix refused or that was aborted takes another try's verdict from Dovecot")
 @pytest.mark.parametrize(
     ("other", "expected"),
     [
@@ -103,7 +99,6 @@ def test_a_try_without_a_password_takes_no_verdict(tmp_path, other, expected):
     assert attempts_of(tmp_path, *lines) == [expected, ("failure", "unknown-user", "bob", 1)]
 
 
-@pytest.mark.xfail(strict=True, reason="a connection without its disconnect line swallows whoever has its process id next")
 def test_another_client_is_another_sign_in(tmp_path):
     lines = [
         f"10 postfix/smtpd[7]: 4Zx8Qk1vWz: client=unknown[{IP}], sasl_method=PLAIN, sasl_username=bob",
@@ -112,9 +107,6 @@ def test_another_client_is_another_sign_in(tmp_path):
     assert attempts_of(tmp_path, *lines) == [("success", "none", "bob", 1), ("success", "none", "eve", 1)]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="what a session remembers ends with the batch in which it grows too old, so results depend on batches"
-)
 def test_results_do_not_depend_on_batches(tmp_path, monkeypatch):
     path = tmp_path / "mail.log"
     path.write_text(

@@ -1,0 +1,365 @@
+"""A real Postfix with a real Dovecot behind it, on loopback, without systemd: for tests and for making sample logs.
+
+Postfix takes mail for example.test on three ports and asks Dovecot who may sign in; Dovecot serves IMAP and submission of
+its own. Both log through syslog(3); the daemon that listens at /dev/log is a thread here, and writes each line with the time
+of its arrival. Needs root, and a machine on which no syslog daemon listens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pwd
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kit.sandbox.authority import issue
+
+DEVICE = Path("/dev/log")
+LOCK = Path(tempfile.gettempdir()) / "kit-dev-log.lock"  # one run at a time listens at the device
+HOST = "mx.example.test"
+DOMAIN = "example.test"
+USERS = {name: f"good-{name}" for name in ("alice", "bob", "carol", "dave", "erin")}
+_PORTS = ("smtp", "submission", "submissions", "imap", "imaps", "dovecot_submission")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Servers:
+    """Where the servers are. `users` maps full addresses to passwords."""
+
+    folder: Path
+    ca_file: str
+    log_file: Path
+    users: Mapping[str, str]
+    smtp_port: int
+    submission_port: int
+    submissions_port: int
+    imap_port: int
+    imaps_port: int
+    dovecot_submission_port: int
+    host: str = "localhost"
+
+    def mailbox(self, address: str) -> list[bytes]:
+        """The messages delivered to a user, in order of arrival."""
+        folder = self.folder / "mail" / address.partition("@")[0] / "new"
+        return [path.read_bytes() for path in sorted(folder.glob("*"), key=lambda p: p.stat().st_mtime_ns)]
+
+    def log(self) -> str:
+        return self.log_file.read_text("utf-8", "replace")
+
+    def wait_for(self, pattern: str, *, seconds: float = 10, after: int = 0) -> str:
+        """The log from byte `after` on, once it holds the pattern."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            text = self.log_file.read_bytes()[after:].decode("utf-8", "replace")
+            if re.search(pattern, text):
+                return text
+            time.sleep(0.02)
+        raise AssertionError(f"no line with {pattern!r} within {seconds} s; the log ends:\n{text[-1500:]}")
+
+    def stop_auth(self) -> None:
+        """Takes the authentication service away from Postfix, as when it has crashed."""
+        (self.folder / "queue/private/auth").rename(self.folder / "queue/private/auth.away")
+
+    def start_auth(self) -> None:
+        (self.folder / "queue/private/auth.away").rename(self.folder / "queue/private/auth")
+
+
+@contextlib.contextmanager
+def postfix_with_dovecot(
+    users: Mapping[str, str] = USERS, *, stamp: Callable[[], str] = lambda: datetime.now(UTC).isoformat(timespec="microseconds")
+) -> Iterator[Servers]:
+    """The two servers, for as long as the block lasts. `stamp` gives the time that a line is logged with."""
+    folder = Path(tempfile.mkdtemp(prefix="kit-mx-"))  # short: the path of a Unix socket has at most 107 characters
+    folder.chmod(0o755)
+    ports = _free_ports()
+    try:
+        (folder / "tls").mkdir()
+        ca_file, server_file = issue(folder / "tls")
+        with _syslog(folder / "mail.log", stamp):
+            servers = Servers(
+                folder=folder,
+                ca_file=str(ca_file),
+                log_file=folder / "mail.log",
+                users={f"{name}@{DOMAIN}": password for name, password in users.items()},
+                **{f"{name}_port": port for name, port in ports.items()},
+            )
+            try:
+                _configure_postfix(servers, server_file)  # it makes the folder in which Dovecot opens a socket
+                _start_dovecot(servers, server_file)
+                _run(folder, "postfix", "-c", str(folder / "postfix"), "start")
+                for port in ports.values():
+                    _wait_for_port(port, folder)
+                yield servers
+            finally:
+                _stop(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+# ---------------------------------------------------------------------------------------- syslog
+
+
+@contextlib.contextmanager
+def _syslog(log_file: Path, stamp: Callable[[], str]) -> Iterator[None]:
+    """Listens at /dev/log and writes what comes as `TIME HOST TAG: message`. One at a time on a machine."""
+    with LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        DEVICE.unlink(missing_ok=True)  # a socket that nobody listens at, of a run that died: see `syslog_is_free`
+        device = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        device.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        device.bind(str(DEVICE))
+        DEVICE.chmod(0o666)
+        device.settimeout(0.2)
+        ended = threading.Event()
+        thread = threading.Thread(target=_write_log, args=(device, log_file, stamp, ended), daemon=True)
+        log_file.touch()
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            device.close()
+            DEVICE.unlink(missing_ok=True)
+
+
+def _write_log(device: socket.socket, log_file: Path, stamp: Callable[[], str], ended: threading.Event) -> None:
+    with log_file.open("ab", buffering=0) as log:
+        while True:
+            try:
+                datagram = device.recv(1 << 16)
+            except TimeoutError:
+                if ended.is_set():
+                    return
+                continue
+            # <PRI>Mon DD HH:MM:SS TAG: message, as syslog(3) sends it
+            message = re.sub(rb"^<\d+>(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d )?", b"", datagram.rstrip(b"\0\n"))
+            log.write(f"{stamp()} mx ".encode() + message.replace(b"\n", b" ") + b"\n")
+
+
+def syslog_is_free() -> bool:
+    """Whether nobody listens at /dev/log."""
+    if not DEVICE.exists():
+        return True
+    probe = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        probe.connect(str(DEVICE))
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        return False
+    finally:
+        probe.close()
+    with LOCK.open("w") as lock:  # a listener of ours, in another run: it will end
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
+# ---------------------------------------------------------------------------------------- the servers
+
+
+def _start_dovecot(servers: Servers, server_file: Path) -> None:
+    folder, run = servers.folder, servers.folder / "dovecot"
+    run.mkdir()
+    (folder / "home").mkdir()
+    shutil.chown(folder / "home", "dovecot", "dovecot")
+    users = run / "users"
+    users.write_text("".join(f"{address}:{{PLAIN}}{password}\n" for address, password in servers.users.items()))
+    shutil.chown(users, "root", "dovecot")
+    users.chmod(0o640)
+    (run / "dovecot.conf").write_text(f"""
+base_dir = {run}/run
+state_dir = {run}/run
+syslog_facility = mail
+auth_verbose = yes
+auth_failure_delay = 0
+auth_mechanisms = plain login cram-md5
+protocols = imap submission
+listen = 127.0.0.1
+ssl = yes
+ssl_cert = <{server_file}
+ssl_key = <{server_file}
+disable_plaintext_auth = no
+login_trusted_networks = 127.0.0.1/32
+mail_location = maildir:{folder}/home/%n
+default_internal_user = dovecot
+default_login_user = dovenull
+first_valid_uid = 1
+hostname = {HOST}
+submission_relay_host = 127.0.0.1
+submission_relay_port = {servers.smtp_port}
+passdb {{
+  driver = passwd-file
+  args = scheme=PLAIN username_format=%u {users}
+}}
+userdb {{
+  driver = static
+  args = uid=dovecot gid=dovecot home={folder}/home/%n
+}}
+service imap-login {{
+  chroot =
+  inet_listener imap {{
+    port = {servers.imap_port}
+  }}
+  inet_listener imaps {{
+    port = {servers.imaps_port}
+  }}
+}}
+service submission-login {{
+  chroot =
+  inet_listener submission {{
+    port = {servers.dovecot_submission_port}
+  }}
+}}
+service anvil {{
+  chroot =
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
+}}
+service auth {{
+  unix_listener {folder}/queue/private/auth {{
+    mode = 0660
+    user = postfix
+    group = postfix
+  }}
+}}
+""")
+    _run(servers.folder, "dovecot", "-c", str(run / "dovecot.conf"))
+
+
+def _configure_postfix(servers: Servers, server_file: Path) -> None:
+    folder, conf = servers.folder, servers.folder / "postfix"
+    conf.mkdir()
+    (folder / "data").mkdir()
+    shutil.chown(folder / "data", "postfix")
+    (folder / "mail").mkdir()
+    shutil.chown(folder / "mail", "nobody")
+    nobody = pwd.getpwnam("nobody")
+    mailboxes = ", ".join(f"{{ {address} = {address.partition('@')[0]}/ }}" for address in servers.users)
+    (conf / "main.cf").write_text(f"""
+compatibility_level = 3.6
+config_directory = {conf}
+queue_directory = {folder}/queue
+data_directory = {folder}/data
+mail_owner = postfix
+setgid_group = postdrop
+myhostname = {HOST}
+mydestination =
+mynetworks = 127.0.0.255/32
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+alias_maps =
+alias_database =
+default_transport = discard
+virtual_mailbox_domains = {DOMAIN}
+virtual_mailbox_base = {folder}/mail
+virtual_mailbox_maps = inline:{{ {mailboxes} }}
+virtual_uid_maps = static:{nobody.pw_uid}
+virtual_gid_maps = static:{nobody.pw_gid}
+smtpd_sasl_auth_enable = yes
+smtpd_sasl_type = dovecot
+smtpd_sasl_path = private/auth
+smtpd_sasl_security_options = noanonymous
+smtpd_tls_security_level = may
+smtpd_tls_cert_file = {server_file}
+smtpd_tls_key_file = {server_file}
+smtpd_tls_loglevel = 1
+smtpd_relay_restrictions = permit_sasl_authenticated, reject_unauth_destination
+smtpd_authorized_xclient_hosts = 127.0.0.0/8
+smtpd_client_connection_count_limit = 0
+smtpd_soft_error_limit = 1000
+smtpd_hard_error_limit = 2000
+smtpd_error_sleep_time = 0
+smtpd_peername_lookup = no
+""")
+    (conf / "master.cf").write_text(f"""
+127.0.0.1:{servers.smtp_port} inet n - n - 100 smtpd
+127.0.0.1:{servers.submission_port} inet n - n - 100 smtpd
+  -o syslog_name=postfix/submission
+  -o smtpd_tls_security_level=encrypt
+  -o smtpd_tls_auth_only=yes
+  -o smtpd_client_restrictions=permit_sasl_authenticated,reject
+127.0.0.1:{servers.submissions_port} inet n - n - 100 smtpd
+  -o syslog_name=postfix/smtps
+  -o smtpd_tls_wrappermode=yes
+  -o smtpd_client_restrictions=permit_sasl_authenticated,reject
+cleanup   unix  n  -  n  -  0  cleanup
+qmgr      unix  n  -  n  300  1  qmgr
+tlsmgr    unix  -  -  n  1000?  1  tlsmgr
+rewrite   unix  -  -  n  -  -  trivial-rewrite
+bounce    unix  -  -  n  -  0  bounce
+defer     unix  -  -  n  -  0  bounce
+trace     unix  -  -  n  -  0  bounce
+verify    unix  -  -  n  -  1  verify
+proxymap  unix  -  -  n  -  -  proxymap
+error     unix  -  -  n  -  -  error
+retry     unix  -  -  n  -  -  error
+discard   unix  -  -  n  -  -  discard
+virtual   unix  -  n  n  -  -  virtual
+anvil     unix  -  -  n  -  1  anvil
+scache    unix  -  -  n  -  1  scache
+showq     unix  n  -  n  -  -  showq
+""")
+    (folder / "queue").mkdir()
+    _run(folder, "postfix", "-c", str(conf), "check")
+
+
+def _run(folder: Path, *command: str) -> None:
+    """Runs a command that leaves a daemon behind: it keeps standard output, so that must be a file and no pipe."""
+    out = folder / f"{command[0]}.out"
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    with out.open("ab") as file:
+        code = subprocess.call(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env={**os.environ, "PATH": path})
+    if code:
+        raise RuntimeError(f"{' '.join(command)} ended with {code}:\n{out.read_text()}\n{(folder / 'mail.log').read_text()[-2000:]}")
+
+
+def _wait_for_port(port: int, folder: Path, seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.05)
+    raise RuntimeError(f"nobody listens at port {port}; the log says:\n{(folder / 'mail.log').read_text()[-2000:]}")
+
+
+def _stop(folder: Path) -> None:
+    """Ends both, and waits until their master processes are gone."""
+    masters = []
+    for pid_file in (folder / "dovecot/run/master.pid", folder / "queue/pid/master.pid"):
+        with contextlib.suppress(OSError, ValueError):
+            masters.append(int(pid_file.read_text()))
+    for pid in masters:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + 10
+    while masters and time.monotonic() < deadline:
+        masters = [pid for pid in masters if Path(f"/proc/{pid}").exists()]
+        time.sleep(0.05)
+    for pid in masters:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+
+
+def _free_ports() -> dict[str, int]:
+    doors = [socket.create_server(("127.0.0.1", 0)) for _ in _PORTS]
+    ports = {name: door.getsockname()[1] for name, door in zip(_PORTS, doors, strict=True)}
+    for door in doors:
+        door.close()
+    return ports
