@@ -420,21 +420,30 @@ def sandbox_command(scenario: str, only_list: bool) -> None:
 async def _play(scenario: str) -> None:
     """Runs a sandbox until somebody presses Ctrl-C. Its password is made for this run and good for nothing else."""
     import asyncio
+    import shlex
+    import signal
 
+    from kit.sandbox.record import Said
     from kit.sandbox.server import open_sandbox
 
-    async with open_sandbox(scenario, listener=click.echo) as sandbox:
-        options = f"--port {sandbox.port} --user {sandbox.user} --ca {sandbox.ca_file} --password-stdin"
+    said: asyncio.Queue[Said | None] = asyncio.Queue()
+    with suppress(NotImplementedError):  # Windows has no such signal
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, said.put_nowait, None)
+    async with open_sandbox(scenario, listener=said.put_nowait) as sandbox:
+        password, ca_file = shlex.quote(sandbox.password.reveal()), shlex.quote(sandbox.ca_file)
+        options = f"--port {sandbox.port} --user {sandbox.user} --ca {ca_file} --password-stdin"
         click.echo(f"{sandbox.scenario.title}: {sandbox.scenario.teaches}")
-        click.echo(f"  host {sandbox.host}, port {sandbox.port} (STARTTLS) and {sandbox.tls_port} (TLS)")
-        click.echo(f"  user {sandbox.user}, password {sandbox.password.reveal()}")
-        click.echo(f"  authority {sandbox.ca_file}")
+        click.echo(f"  host       {sandbox.host}, port {sandbox.port} (STARTTLS) and {sandbox.tls_port} (TLS)")
+        click.echo(f"  user       {sandbox.user}")
+        click.echo(f"  password   {sandbox.password.reveal()} (made for this run)")
+        click.echo(f"  authority  {sandbox.ca_file}")
         click.echo("Try, in another terminal:")
-        click.echo(f"  echo {sandbox.password.reveal()} | kit check {sandbox.host} {options}")
-        click.echo(f"  echo {sandbox.password.reveal()} | kit send {sandbox.host} {options} --to colleague@example.test")
-        click.echo(f"  openssl s_client -connect {sandbox.host}:{sandbox.tls_port} -CAfile {sandbox.ca_file} -quiet -crlf")
-        click.echo(f"{sandbox.scenario.next}\n")
-        await asyncio.Event().wait()
+        click.echo(f"  echo {password} | kit check {sandbox.host} {options}")
+        click.echo(f"  echo {password} | kit send {sandbox.host} {options} --to colleague@example.test")
+        click.echo(f"  openssl s_client -connect {sandbox.host}:{sandbox.tls_port} -CAfile {ca_file} -quiet -crlf")
+        click.echo(f"{sandbox.scenario.next}\nCtrl-C ends it. What is said (UTC; C is the client, S the sandbox):\n")
+        while (line := await said.get()) is not None:
+            click.echo(str(line))
 
 
 @main.command("lab")

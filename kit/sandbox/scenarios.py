@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cache
-from typing import Any, Final
+from typing import Any
 
-from kit.errors import UsageError
+from kit.errors import KnowledgeError, UsageError
 from kit.knowledge.load import load_table
 from kit.model import Cause, Outcome
 
 
+class Stage(StrEnum):
+    """Where a scenario may answer in its own way."""
+
+    IN_CLEAR = "in-clear"
+    AUTH = "auth"
+    SIGN_IN = "sign-in"
+    MAIL = "mail"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """One kind of server. `sign_in` and `mail` are replies that take the place of the ordinary ones.
-
-    Attributes:
-        before: mechanisms offered in clear; `after` those under TLS.
-        outcome: of a sign-in that is refused, and its cause, as the sandbox counts it.
-        tls_first: in clear, every command but EHLO, NOOP, STARTTLS and QUIT is refused (RFC 3207 section 4).
-    """
+    """One kind of server. The table's head says what each field means."""
 
     name: str
     title: str
@@ -28,23 +32,34 @@ class Scenario:
     next: str
     before: tuple[str, ...]
     after: tuple[str, ...]
-    sign_in: str | None = None
-    outcome: Outcome = Outcome.FAILURE
-    cause: Cause = Cause.CREDENTIALS
-    mail: str | None = None
-    tls_first: bool = False
-
-
-_READ: Final[dict[str, Callable[[Any], Any]]] = {"before": tuple, "after": tuple, "tls_first": bool, "outcome": Outcome, "cause": Cause}
+    outcome: Outcome
+    cause: Cause
+    replies: Mapping[Stage, str]
 
 
 @cache
 def scenarios() -> tuple[Scenario, ...]:
-    """All of them, the ordinary one first."""
-    return tuple(
-        Scenario(**{**entry, "before": tuple(entry["before"]), "after": tuple(entry["after"])})
-        for entry in load_table("scenarios")["scenario"]
-    )
+    """All of them, the ordinary one first.
+
+    Raises:
+        KnowledgeError: an entry of the table is wrong.
+    """
+    return tuple(_read(entry) for entry in load_table("scenarios")["scenario"])
+
+
+def _read(entry: dict[str, Any]) -> Scenario:
+    try:
+        return Scenario(
+            **{field: entry[field] for field in ("name", "title", "teaches", "next")},
+            before=tuple(entry["before"]),
+            after=tuple(entry["after"]),
+            outcome=Outcome(entry.get("outcome", Outcome.FAILURE)),
+            cause=Cause(entry.get("cause", Cause.CREDENTIALS)),
+            replies={Stage(stage): reply for stage, reply in entry.get("replies", {}).items()},
+        )
+    except (KeyError, TypeError, ValueError) as fault:
+        where = f"kit/knowledge/scenarios.toml, {entry.get('name')}"
+        raise KnowledgeError(f"the scenario does not read ({fault})", where=where, next_step="Please report it") from fault
 
 
 def find_scenario(name: str) -> Scenario:
@@ -57,4 +72,4 @@ def find_scenario(name: str) -> Scenario:
         if scenario.name == name:
             return scenario
     known = ", ".join(scenario.name for scenario in scenarios())
-    raise UsageError(f"there is no scenario {name!r}", where="sandbox", next_step=f"Choose one of: {known}")
+    raise UsageError(f"there is no scenario {name[:60]!r}", where="sandbox", next_step=f"Choose one of: {known}")

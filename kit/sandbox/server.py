@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import secrets
 import ssl
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from kit.model import Attempt, Profile, Security
-from kit.redact import Secret, mask
+from kit.redact import Secret
 from kit.sandbox.authority import issue
+from kit.sandbox.record import Received, Record, Said
 from kit.sandbox.scenarios import Scenario, find_scenario
-from kit.sandbox.session import Received, Session
+from kit.sandbox.session import House, Session
+from kit.sandbox.wire import Wire
 
-HOST: Final = "localhost"
+HOST: Final = "127.0.0.1"  # not `localhost`, which many systems take for ::1 first
 MOST_CLIENTS: Final = 20
-MOST_LINES: Final = 5_000  # of the transcript
-_LOOPBACK: Final = "127.0.0.1"
 
 
 class Sandbox:
@@ -34,85 +33,70 @@ class Sandbox:
         user: the one account there is, with `password`.
         messages: what it took, in memory.
         attempts: every try to sign in.
-        transcript: what was said, credentials masked: `C:` the client, `S:` the sandbox.
+        transcript: what was said, credentials masked.
     """
 
     host: Final = HOST
 
-    def __init__(
-        self,
-        scenario: Scenario,
-        user: str,
-        password: Secret,
-        ca_file: Path,
-        context: ssl.SSLContext,
-        listener: Callable[[str], None] | None,
-    ) -> None:
-        self.scenario = scenario
-        self.context = context
-        self.user, self.password = user, password
+    def __init__(self, house: House, ca_file: Path) -> None:
+        self.scenario: Scenario = house.scenario
+        self.user, self.password = house.user, house.password
         self.ca_file = str(ca_file)
+        self.messages: list[Received] = house.record.messages
+        self.attempts: list[Attempt] = house.record.attempts
+        self.transcript: list[Said] = house.record.transcript
         self.port = self.tls_port = 0
-        self.messages: list[Received] = []
-        self.attempts: list[Attempt] = []
-        self.transcript: list[str] = []
-        self._listener = listener
+        self._house = house
+        self._doors: list[asyncio.Server] = []
         self._clients: set[asyncio.Task[None]] = set()
+        self._closing = False
+        self._count = 0
 
     def profile(self, security: Security = Security.STARTTLS) -> Profile:
         """How a client reaches it."""
         port = self.tls_port if security is Security.TLS else self.port
         return Profile(host=HOST, port=port, security=security, user=self.user, ca_file=self.ca_file, timeout=10.0)
 
-    def note(self, line: str) -> None:
-        """Adds a line to the transcript, masked once more: a client may say its password anywhere."""
-        masked = mask(line, [self.password])
-        if len(self.transcript) < MOST_LINES:
-            self.transcript.append(masked)
-        if self._listener:
-            self._listener(masked)
+    async def start(self) -> None:
+        """Opens both doors on free ports of the loopback interface, and nowhere else."""
+        loop = asyncio.get_running_loop()
+        for implicit in (False, True):
+            greet = partial(self._greet, implicit=implicit)
+            self._doors.append(await loop.create_server(partial(Wire, greet, held=implicit), HOST, 0))
+        self.port, self.tls_port = (door.sockets[0].getsockname()[1] for door in self._doors)
 
-    def is_right(self, user: str, password: str) -> bool:
-        """Whether that is the account of this sandbox."""
-        return user == self.user and hmac.compare_digest(password.encode(), self.password.reveal().encode())
-
-    async def start(self) -> list[asyncio.Server]:
-        """Opens both doors on free ports of the loopback interface."""
-        doors = []
-        for tls in (False, True):
-            context = self.context if tls else None
-            door = await asyncio.start_server(partial(self._welcome, tls=tls), _LOOPBACK, 0, limit=1 << 16, ssl=context)
-            doors.append(door)
-        self.port, self.tls_port = (door.sockets[0].getsockname()[1] for door in doors)
-        return doors
-
-    async def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, tls: bool) -> None:
-        task = asyncio.current_task()
-        if task is None or len(self._clients) >= MOST_CLIENTS:
-            writer.close()
+    def _greet(self, wire: Wire, *, implicit: bool) -> None:
+        if self._closing:  # it was in the door when that closed
+            wire.abort()
             return
+        task = asyncio.get_running_loop().create_task(self._serve(wire, implicit=implicit))
         self._clients.add(task)
-        self.note(f"-- a client{', TLS' if tls else ''}")
-        try:
-            await Session(self, reader, writer, tls=tls).run()
-        except asyncio.CancelledError:
-            pass  # the sandbox closes
-        finally:
-            self._clients.discard(task)
-            writer.close()
-            with suppress(ConnectionError, ssl.SSLError, TimeoutError, asyncio.CancelledError):
-                async with asyncio.timeout(1):
-                    await writer.wait_closed()
+        task.add_done_callback(self._clients.discard)
 
-    async def stop(self, doors: list[asyncio.Server]) -> None:
+    async def _serve(self, wire: Wire, *, implicit: bool) -> None:
+        if len(self._clients) > MOST_CLIENTS:
+            await wire.close(b"" if implicit else b"421 4.3.2 Too many clients at once\r\n")
+            return
+        self._count += 1
+        self._house.record.say(self._count, "-", f"a client at port {self.tls_port if implicit else self.port}")
+        last_words = b""
+        try:
+            await Session(self._house, wire, self._count, implicit=implicit).run()
+        except asyncio.CancelledError:
+            last_words = b"421 4.3.2 The sandbox closes\r\n" if wire.tls or not implicit else b""
+        finally:
+            await wire.close(last_words)
+
+    async def stop(self) -> None:
         """Closes the doors and sends everybody home."""
-        for door in doors:
+        self._closing = True
+        for door in self._doors:
             door.close()
         clients = list(self._clients)
-        for task in clients:
-            task.cancel()
+        for client in clients:
+            client.cancel()
         await asyncio.gather(*clients, return_exceptions=True)
-        for door in doors:
+        for door in self._doors:
             await door.wait_closed()
 
 
@@ -122,7 +106,7 @@ async def open_sandbox(
     *,
     user: str = "you@example.test",
     password: Secret | None = None,
-    listener: Callable[[str], None] | None = None,
+    listener: Callable[[Said], None] | None = None,
 ) -> AsyncIterator[Sandbox]:
     """A sandbox for as long as the block lasts.
 
@@ -136,14 +120,16 @@ async def open_sandbox(
         UsageError: there is no such scenario.
     """
     chosen = find_scenario(scenario)
+    password = password or Secret(secrets.token_urlsafe(12))
     with tempfile.TemporaryDirectory(prefix="kit-sandbox-") as folder:
         ca_file, server_file = issue(Path(folder))
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(server_file)
         server_file.unlink()
-        sandbox = Sandbox(chosen, user, password or Secret(secrets.token_urlsafe(12)), ca_file, context, listener)
-        doors = await sandbox.start()
+        house = House(scenario=chosen, user=user, password=password, context=context, record=Record(password, listener))
+        sandbox = Sandbox(house, ca_file)
         try:
+            await sandbox.start()
             yield sandbox
         finally:
-            await sandbox.stop(doors)
+            await sandbox.stop()

@@ -8,75 +8,63 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
+import hmac
 import re
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Final
 
 from kit.model import Attempt, Cause, Outcome, Service
-from kit.redact import MASKED
-from kit.sandbox.scenarios import Scenario
+from kit.redact import MASKED, Secret
+from kit.sandbox.mail import LARGEST_MESSAGE, Body, Envelope, has_bare
+from kit.sandbox.record import Received, Record, printable
+from kit.sandbox.scenarios import Scenario, Stage
+from kit.sandbox.signin import MECHANISMS, Claim
+from kit.sandbox.wire import Gone, LineTooLong, Wire
 
-LONGEST_COMMAND: Final = 512  # RFC 5321 section 4.5.3.1.4, with CRLF
+LONGEST_COMMAND: Final = 512  # RFC 5321 section 4.5.3.1.4; with CRLF, as all of these
 LONGEST_AUTH: Final = 12_288  # RFC 4954 section 4
-LARGEST_MESSAGE: Final = 10_485_760
-MOST_RECIPIENTS: Final = 100  # RFC 5321 section 4.5.3.1.8
 MOST_ERRORS: Final = 20
-PATIENCE: Final = 60.0  # seconds for one line
 
-_PATH: Final = re.compile(rb"(?i)(FROM|TO):\s?<([^<>\r\n]{0,320})>((?: [!-~]{1,200}){0,10})\s*")
-_SIZE: Final = re.compile(rb"(?i)(?:^| )SIZE=(\d{1,12})(?: |$)")
-_BARE: Final = re.compile(rb"(?<!\r)\n|\r(?!\n)")
+_IN_CLEAR: Final = frozenset({"EHLO", "HELO", "NOOP", "STARTTLS", "QUIT"})  # RFC 3207 section 4
+_MECHANISM: Final = re.compile(
+    r"(?i)PLAIN|LOGIN|CRAM-MD5|DIGEST-MD5|SCRAM-SHA-[0-9]{1,3}(?:-PLUS)?|NTLM|GSSAPI|EXTERNAL|XOAUTH2|OAUTHBEARER"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Received:
-    """A message that the sandbox took. `data` is as it stood on the wire, dots unstuffed."""
-
-    sender: str
-    recipients: tuple[str, ...]
-    data: bytes
-    tls: bool
-    user: str | None
-
-
-class House(Protocol):
-    """What a session needs of the server it belongs to."""
+class House:
+    """What all sessions of one sandbox share: the scenario, the one account, the certificate, the memory."""
 
     scenario: Scenario
+    user: str
+    password: Secret
     context: ssl.SSLContext
-    messages: list[Received]
-    attempts: list[Attempt]
+    record: Record
 
-    def note(self, line: str) -> None:
-        """Adds a line to the transcript."""
-
-    def is_right(self, user: str, password: str) -> bool:
-        """Whether that is the sandbox's own account."""
-
-
-class _Gone(Exception):
-    pass
+    def is_right(self, claim: Claim) -> bool:
+        """Whether that is the sandbox's own account, acting as itself."""
+        given, ours = (secret.reveal().encode("utf-8", "surrogatepass") for secret in (claim.password, self.password))
+        return claim.user == self.user and claim.acting_as in ("", self.user) and hmac.compare_digest(given, ours)
 
 
 class Session:
     """Speaks with one client until it leaves."""
 
-    def __init__(self, house: House, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, tls: bool) -> None:
-        self._house = house
-        self._reader, self._writer = reader, writer
-        self._implicit = self._tls = tls
-        self._user: str | None = None
-        self._greeted = False
+    def __init__(self, house: House, wire: Wire, number: int, *, implicit: bool) -> None:
+        self._house, self._scenario = house, house.scenario
+        self._wire, self._number = wire, number
+        self._service = Service.SUBMISSIONS if implicit else Service.SUBMISSION
+        self._implicit = implicit
         self._errors = 0
-        self._sender: str | None = None
-        self._recipients: list[str] = []
-        self._verbs: dict[str, Callable[[bytes], Awaitable[str | None]]] = {
+        self._helo: str | None = None
+        self._user: str | None = None
+        self._envelope = Envelope()
+        self._verbs: dict[str, Callable[[str], Awaitable[str | None]]] = {
             "EHLO": self._ehlo,
-            "HELO": self._helo,
+            "HELO": self._old_helo,
             "STARTTLS": self._starttls,
             "AUTH": self._auth,
             "MAIL": self._mail,
@@ -91,255 +79,259 @@ class Session:
     async def run(self) -> None:
         """The whole conversation. What the client does wrong is answered, never raised."""
         try:
-            await self._say("220 localhost ESMTP smtp-auth-kit sandbox")
+            if self._implicit:
+                await self._secure()
+            await self._reply("220 localhost ESMTP smtp-auth-kit sandbox")
             while self._errors < MOST_ERRORS:
-                await self._answer(await self._line(LONGEST_AUTH))
-            await self._say("421 4.7.0 Too many errors")
-        except (_Gone, ConnectionError, TimeoutError, ssl.SSLError):
-            pass
+                await self._reply(await self._answer())
+                await asyncio.sleep(0)  # others want to speak too, however much this one has sent at once
+            await self._reply("421 4.7.0 Too many errors")
+        except TimeoutError:
+            await self._wire.close(b"421 4.4.2 Nothing came for too long\r\n")
+        except Gone as gone:
+            self._note("-", str(gone) or "the client is gone")
 
-    async def _answer(self, line: bytes) -> None:
-        verb, _, rest = line.partition(b" ")
-        name = verb.decode("ascii", "replace").upper()
-        handler = self._verbs.get(name)
-        self._house.note(f"C: {_shown(line, name)}")
-        reply: str | None
-        if _BARE.search(line):
-            reply = "500 5.5.2 A line ends with CR and LF together"
-        elif len(line) + 2 > LONGEST_COMMAND and name != "AUTH":
-            reply = "500 5.5.2 Line too long"
-        elif handler is None:
-            reply = "500 5.5.1 Command unrecognized"
-        elif self._house.scenario.tls_first and not self._tls and name not in ("EHLO", "HELO", "NOOP", "STARTTLS", "QUIT"):
-            reply = "530 5.7.0 Must issue a STARTTLS command first"
-        else:
-            reply = await handler(rest)
-        if reply:
-            await self._say(reply)
-        if name == "QUIT" and reply:
-            raise _Gone
+    async def _answer(self) -> str | None:
+        try:
+            line = await self._wire.line(LONGEST_AUTH - 2)
+        except LineTooLong as fault:
+            self._note("C", f"[a line of {fault.length} bytes]")
+            return "500 5.5.6 Line too long"
+        text = line.decode("utf-8", "replace")
+        verb, _, rest = text.partition(" ")
+        verb = verb.upper()
+        # What is no command may be the password of somebody who did not notice that AUTH was refused.
+        self._note("C", _shown(verb, rest) if verb in self._verbs else f"[{len(line)} bytes that are no command]")
+        return self._misfit(line, verb, rest) or await self._verbs[verb](rest)
+
+    def _misfit(self, line: bytes, verb: str, rest: str) -> str | None:
+        """Why a line is refused before its command is looked at, if it is."""
+        if has_bare(line):
+            return "500 5.5.2 A line ends with CR and LF together"
+        if verb not in self._verbs:
+            return "500 5.5.1 Command unrecognized"
+        if len(line) + 2 > LONGEST_COMMAND and verb != "AUTH":
+            return "500 5.5.2 Line too long"
+        if self._wire.tls is None and verb not in _IN_CLEAR and (refusal := self._scenario.replies.get(Stage.IN_CLEAR)):
+            if verb == "AUTH":
+                self._tried(_mechanism(rest), Outcome.REFUSED, Cause.TLS_REQUIRED)
+            return refusal
+        if rest and verb in ("DATA", "RSET", "QUIT", "STARTTLS"):
+            return f"501 5.5.4 {verb} takes no argument"
+        return None
 
     # -------------------------------------------------------------------------------------- the wire
 
-    async def _line(self, limit: int) -> bytes:
-        """One line without its CRLF. A longer one is read to its end, and only its length is kept."""
-        async with asyncio.timeout(PATIENCE):
-            parts, length = [], 0
-            while True:
-                try:
-                    part = await self._reader.readuntil(b"\r\n")
-                except asyncio.LimitOverrunError as fault:
-                    part = await self._reader.readexactly(fault.consumed)
-                    length += len(part)
-                    parts = [b"X" * (limit + 1)]
-                    if length > LARGEST_MESSAGE:
-                        raise _Gone from fault
-                    continue
-                except asyncio.IncompleteReadError as fault:
-                    raise _Gone from fault
-                return (b"".join(parts) + part)[: limit + 1].removesuffix(b"\r\n") if parts else part[:-2]
+    async def _reply(self, reply: str | None) -> None:
+        """Sends it, and counts errors. Several lines are parted by LF."""
+        if reply is None:
+            return
+        self._errors += reply[0] == "5"
+        *others, last = reply.split("\n")
+        lines = [*(f"{line[:3]}-{line[4:]}" for line in others), last]
+        for line in lines:
+            self._note("S", line)
+        await self._wire.write("".join(f"{line}\r\n" for line in lines).encode())
 
-    async def _say(self, reply: str) -> None:
-        """A reply; several lines are parted by LF."""
-        lines = reply.split("\n")
-        code, self._errors = lines[0][:3], self._errors + (lines[0][0] == "5")
-        wire = [line if i == len(lines) - 1 else f"{code}-{line[4:]}" for i, line in enumerate(lines)]
-        for line in wire:
-            self._house.note(f"S: {line}")
-        self._writer.write("".join(f"{line}\r\n" for line in wire).encode("utf-8"))
-        async with asyncio.timeout(PATIENCE):
-            await self._writer.drain()
+    def _note(self, who: str, text: str) -> None:
+        self._house.record.say(self._number, who, text)
 
     # -------------------------------------------------------------------------------------- greeting
 
-    async def _ehlo(self, rest: bytes) -> str:
-        if not rest.strip():
-            return "501 5.5.4 EHLO needs a name"
-        self._forget_message()
-        self._greeted = True
+    async def _old_helo(self, rest: str) -> str:
+        name = rest.strip()
+        if not name:
+            return "501 5.5.4 Say who you are: EHLO and a name"
+        self._envelope = Envelope()
+        self._helo = printable(name)
+        return "250 localhost"
+
+    async def _ehlo(self, rest: str) -> str:
+        reply = await self._old_helo(rest)
+        if reply[0] != "2":
+            return reply
         offers = ["PIPELINING", f"SIZE {LARGEST_MESSAGE}", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"]
-        if not self._tls:
+        if self._wire.tls is None:
             offers.append("STARTTLS")
         if offered := self._offered():
             offers.append(f"AUTH {' '.join(offered)}")
-        return "\n".join(f"250 {text}" for text in ("localhost", *offers))
-
-    async def _helo(self, rest: bytes) -> str:
-        if not rest.strip():
-            return "501 5.5.4 HELO needs a name"
-        self._forget_message()
-        self._greeted = True
-        return "250 localhost"
+        return "\n".join((reply, *(f"250 {offer}" for offer in offers)))
 
     def _offered(self) -> tuple[str, ...]:
-        return self._house.scenario.after if self._tls else self._house.scenario.before
+        return self._scenario.after if self._wire.tls else self._scenario.before
 
-    async def _starttls(self, rest: bytes) -> str | None:
-        if rest:
-            return "501 5.5.4 STARTTLS takes no parameter"
-        if self._tls:
+    async def _starttls(self, _: str) -> str | None:
+        if self._wire.tls:
             return "503 5.5.1 TLS is active already"
-        # What the client has sent in clear behind STARTTLS, somebody else may have put there (RFC 3207 section 4.2).
-        injected = len(self._reader._buffer)  # type: ignore[attr-defined]  # noqa: SLF001 - StreamReader has no public way to look
-        if injected:
-            self._house.note(f"!  {injected} bytes sent in clear behind STARTTLS; refused")
-            await self._say("554 5.5.0 Nothing may follow STARTTLS")
-            raise _Gone
-        await self._say("220 2.0.0 Ready to start TLS")
-        async with asyncio.timeout(PATIENCE):
-            await self._writer.start_tls(self._house.context)
-        self._house.note("-- TLS")
-        self._tls, self._greeted, self._user = True, False, None
-        self._forget_message()
+        await self._reply("220 2.0.0 Ready to start TLS")
+        await self._secure()
+        # RFC 3207 section 4.2: nothing that was said in clear counts any more.
+        self._helo = self._user = None
+        self._envelope = Envelope()
         return None
+
+    async def _secure(self) -> None:
+        dropped = await self._wire.start_tls(self._house.context)
+        if dropped:
+            self._note("-", f"{dropped} bytes came in clear behind STARTTLS, and are dropped: somebody else may have put them there")
+        self._note("-", f"{self._wire.tls} begins")
 
     # -------------------------------------------------------------------------------------- AUTH
 
-    async def _auth(self, rest: bytes) -> str:
-        word, _, initial = rest.partition(b" ")
-        mechanism = word.decode("ascii", "replace").upper()
-        if refusal := self._no_auth():
-            return refusal
-        if mechanism not in self._offered():
-            self._tried(mechanism, None, Outcome.REFUSED, Cause.MECHANISM_UNSUPPORTED)
-            return "504 5.5.4 Unrecognized authentication type"
-        try:
-            user, password = await (self._plain(initial) if mechanism == "PLAIN" else self._login(initial))
-        except _Cancelled:
-            self._tried(mechanism, None, Outcome.ABORTED, Cause.ABORTED)
-            return "501 5.7.0 Authentication aborted"
-        except (binascii.Error, ValueError):
-            self._tried(mechanism, None, Outcome.MALFORMED, Cause.MALFORMED)
-            return "501 5.5.2 That is no base64 of a credential"
-        right = self._house.is_right(user, password)
-        if (refusal := self._house.scenario.sign_in) or not right:
-            self._tried(mechanism, user, self._house.scenario.outcome, self._house.scenario.cause)
-            return refusal or "535 5.7.8 Error: authentication failed"
-        self._user = user
-        self._tried(mechanism, user, Outcome.SUCCESS, Cause.NONE)
-        return "235 2.7.0 Authentication successful"
-
-    def _no_auth(self) -> str | None:
-        """Why AUTH is refused as a command, if it is (RFC 4954 section 4)."""
-        if not self._greeted or self._user is not None or self._sender is not None:
+    async def _auth(self, rest: str) -> str:
+        name, _, initial = rest.partition(" ")
+        mechanism = _mechanism(name)
+        if not name:
+            return "501 5.5.4 AUTH needs a mechanism"
+        if self._helo is None or self._user is not None or self._envelope.sender is not None:
             return "503 5.5.1 AUTH is not allowed now"
+        if mechanism is None or mechanism not in self._offered():
+            return self._not_offered(mechanism)
+        try:
+            claim = await self._converse(mechanism, initial)
+        except _Cancelled:
+            self._tried(mechanism, Outcome.ABORTED, Cause.ABORTED)
+            return "501 5.7.0 Authentication aborted"
+        except (ValueError, LineTooLong) as fault:
+            self._tried(mechanism, Outcome.MALFORMED, Cause.MALFORMED)
+            too_long = isinstance(fault, LineTooLong)
+            return "500 5.5.6 Authentication line too long" if too_long else "501 5.5.2 That is no base64 of a credential"
+        return self._judge(mechanism, claim)
+
+    def _not_offered(self, mechanism: str | None) -> str:
         if self._offered():
-            return None
-        later = self._house.scenario.after and not self._tls
-        return "530 5.7.0 Must issue a STARTTLS command first" if later else "503 5.5.1 Error: authentication not enabled"
+            self._tried(mechanism, Outcome.REFUSED, Cause.MECHANISM_UNSUPPORTED)
+            return "504 5.5.4 Unrecognized authentication type"
+        later = bool(self._scenario.after) and self._wire.tls is None
+        self._tried(mechanism, Outcome.REFUSED, Cause.TLS_REQUIRED if later else Cause.AUTH_NOT_OFFERED)
+        encrypt = "538 5.7.11 Encryption required for requested authentication mechanism"
+        return self._scenario.replies.get(Stage.AUTH, encrypt if later else "503 5.5.1 Error: authentication not enabled")
 
-    async def _plain(self, initial: bytes) -> tuple[str, str]:
-        """RFC 4616: authorization identity, NUL, authentication identity, NUL, password."""
-        _, user, password = _decoded(initial or await self._ask("")).split("\0")
-        return user, password
+    async def _converse(self, mechanism: str, initial: str) -> Claim:
+        """One mechanism, from its first challenge to the client's claim."""
+        talk = MECHANISMS[mechanism]()
+        challenge = next(talk)
+        # RFC 4954 section 4: `=` is an initial response without a byte. Elsewhere it is no base64.
+        response = initial.encode() if initial else await self._ask(challenge)
+        decoded = b"" if initial == "=" else base64.b64decode(response, validate=True)
+        try:
+            while True:
+                decoded = base64.b64decode(await self._ask(talk.send(decoded)), validate=True)
+        except StopIteration as end:
+            claim: Claim = end.value
+            return claim
 
-    async def _login(self, initial: bytes) -> tuple[str, str]:
-        user = _decoded(initial or await self._ask("VXNlcm5hbWU6"))
-        return user, _decoded(await self._ask("UGFzc3dvcmQ6"))
-
-    async def _ask(self, challenge: str) -> bytes:
-        await self._say(f"334 {challenge}")
-        line = await self._line(LONGEST_AUTH)
-        self._house.note(f"C: {'*' if line == b'*' else MASKED}")
+    async def _ask(self, challenge: bytes) -> bytes:
+        await self._reply(f"334 {base64.b64encode(challenge).decode()}")
+        line = await self._wire.line(LONGEST_AUTH - 2)
+        self._note("C", "*" if line == b"*" else MASKED)
         if line == b"*":
             raise _Cancelled
         return line
 
-    def _tried(self, mechanism: str, user: str | None, outcome: Outcome, cause: Cause) -> None:
-        peer = self._writer.get_extra_info("peername")
-        self._house.attempts.append(
+    def _judge(self, mechanism: str, claim: Claim) -> str:
+        refusal = self._scenario.replies.get(Stage.SIGN_IN)
+        if refusal or not self._house.is_right(claim):
+            self._tried(mechanism, self._scenario.outcome, self._scenario.cause, claim.user)
+            return refusal or "535 5.7.8 Error: authentication failed"
+        self._tried(mechanism, Outcome.SUCCESS, Cause.NONE, claim.user)
+        self._user = claim.user
+        return "235 2.7.0 Authentication successful"
+
+    def _tried(self, mechanism: str | None, outcome: Outcome, cause: Cause, user: str | None = None) -> None:
+        self._house.record.count(
             Attempt(
                 time=datetime.now(UTC),
                 outcome=outcome,
                 cause=cause,
                 host="localhost",
                 server="sandbox",
-                service=Service.SUBMISSIONS if self._implicit else Service.SUBMISSION,
-                user=user,
-                client_ip=peer[0] if peer else None,
-                client_port=peer[1] if peer else None,
+                service=self._service,
+                user=printable(user) if user else None,
+                client_ip=self._wire.peer,
+                client_port=self._wire.port,
+                helo=self._helo,
                 mechanism=mechanism,
-                tls=self._writer.get_extra_info("ssl_object").version() if self._tls else "none",
+                tls=self._wire.tls or "none",
+                session=str(self._number),
             )
         )
 
     # -------------------------------------------------------------------------------------- mail
 
-    async def _mail(self, rest: bytes) -> str:
-        found = _PATH.fullmatch(rest)
-        if not self._greeted or self._sender is not None:
+    async def _mail(self, rest: str) -> str:
+        if self._helo is None or self._envelope.sender is not None:
             return "503 5.5.1 MAIL is not allowed now"
         if self._user is None:
-            return self._house.scenario.mail or "530 5.7.0 Authentication required"
-        if not found or found[1].upper() != b"FROM":
-            return "501 5.5.4 Syntax: MAIL FROM:<address>"
-        if (size := _SIZE.search(found[3])) and int(size[1]) > LARGEST_MESSAGE:
-            return "552 5.3.4 Message size exceeds fixed limit"
-        self._sender = found[2].decode("utf-8", "replace")
-        return "250 2.1.0 Ok"
+            return self._scenario.replies.get(Stage.MAIL, "530 5.7.0 Authentication required")
+        return self._envelope.mail(rest)
 
-    async def _rcpt(self, rest: bytes) -> str:
-        found = _PATH.fullmatch(rest)
-        if self._sender is None:
-            return "503 5.5.1 MAIL comes first"
-        if not found or found[1].upper() != b"TO" or not found[2]:
-            return "501 5.5.4 Syntax: RCPT TO:<address>"
-        if len(self._recipients) >= MOST_RECIPIENTS:
-            return "452 4.5.3 Too many recipients"
-        self._recipients.append(found[2].decode("utf-8", "replace"))
-        return "250 2.1.5 Ok"
+    async def _rcpt(self, rest: str) -> str:
+        return self._envelope.rcpt(rest)
 
-    async def _data(self, _: bytes) -> str:
-        if not self._recipients:
+    async def _data(self, _: str) -> str:
+        envelope = self._envelope
+        if not envelope.recipients:
             return "503 5.5.1 RCPT comes first"
-        await self._say("354 End data with <CR><LF>.<CR><LF>")
-        lines, size, smuggled = [], 0, False
-        while (line := await self._line(LARGEST_MESSAGE)) != b".":
-            size += len(line) + 2
-            smuggled = smuggled or bool(_BARE.search(line))
-            if size <= LARGEST_MESSAGE:
-                lines.append(line[1:] if line.startswith(b".") else line)
-        self._house.note(f"C: [{size} bytes of message]")
-        sender, recipients = self._sender or "", tuple(self._recipients)
-        self._forget_message()
-        if smuggled:
-            return "550 5.6.0 The message holds a bare CR or LF"
-        if size > LARGEST_MESSAGE:
-            return "552 5.3.4 Message size exceeds fixed limit"
-        data = b"".join(line + b"\r\n" for line in lines)
-        self._house.messages.append(Received(sender=sender, recipients=recipients, data=data, tls=self._tls, user=self._user))
-        return f"250 2.0.0 Ok: queued as SANDBOX{len(self._house.messages)}"
+        await self._reply("354 End data with <CR><LF>.<CR><LF>")
+        body = Body()
+        while True:
+            try:
+                line = await self._wire.line(LARGEST_MESSAGE)
+            except LineTooLong as fault:
+                body.size += fault.length
+                continue
+            if line == b".":
+                break
+            body.add(line)
+            if body.size > 10 * LARGEST_MESSAGE:
+                raise Gone("it sent much more than SIZE allows")
+        self._note("C", f"[a message of {body.size} bytes]")
+        self._envelope = Envelope()
+        return body.refusal or self._take(envelope, bytes(body.data))
 
-    async def _rset(self, _: bytes) -> str:
-        self._forget_message()
+    def _take(self, envelope: Envelope, data: bytes) -> str:
+        message = Received(
+            sender=envelope.sender or "",
+            recipients=tuple(envelope.recipients),
+            data=data,
+            peer=self._wire.peer,
+            tls=self._wire.tls,
+            user=self._user,
+        )
+        if not self._house.record.take(message):
+            return "452 4.3.1 The sandbox is full; start it anew"
+        return f"250 2.0.0 Ok: queued as SANDBOX{len(self._house.record.messages)}"
+
+    async def _rset(self, _: str) -> str:
+        self._envelope = Envelope()
         return "250 2.0.0 Ok"
 
-    async def _noop(self, _: bytes) -> str:
+    async def _noop(self, _: str) -> str:
         return "250 2.0.0 Ok"
 
-    async def _vrfy(self, _: bytes) -> str:
+    async def _vrfy(self, _: str) -> str:
         return "252 2.0.0 Send it and see"
 
-    async def _quit(self, _: bytes) -> str:
-        return "221 2.0.0 Bye"
-
-    def _forget_message(self) -> None:
-        self._sender = None
-        self._recipients = []
+    async def _quit(self, _: str) -> str:
+        await self._reply("221 2.0.0 Bye")
+        raise Gone
 
 
 class _Cancelled(Exception):
     """The client sent `*`."""
 
 
-def _decoded(line: bytes) -> str:
-    return "" if line == b"=" else base64.b64decode(line, validate=True).decode("utf-8")
+def _mechanism(name: str) -> str | None:
+    """Only a name that is one: who forgets it puts a credential in its place."""
+    word = name.partition(" ")[0]
+    return word.upper() if _MECHANISM.fullmatch(word) else None
 
 
-def _shown(line: bytes, name: str) -> str:
-    """A command for the transcript: bounded, printable, and of AUTH no more than the mechanism."""
-    text = line[:200].decode("utf-8", "replace")
-    if name == "AUTH":
-        words = text.split(" ", 2)
-        text = " ".join([*words[:2], MASKED] if len(words) > 2 else words)
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+def _shown(verb: str, rest: str) -> str:
+    """A command for the transcript: of AUTH no more than the mechanism."""
+    if verb != "AUTH" or not rest:
+        return f"{verb} {rest}".rstrip()
+    mechanism = _mechanism(rest)
+    behind = MASKED if mechanism is None or " " in rest else ""
+    return " ".join(word for word in (verb, mechanism, behind) if word)
