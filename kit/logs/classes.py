@@ -25,6 +25,7 @@ ROLES: Final[dict[str, tuple[str, ...]]] = {
     "success": ("host", "program", "pid", *_CLIENT, "mechanism", "user"),
     "lost": ("host", "program", "pid", "client_ip"),
     "summary": ("host", "program", "pid", "client_ip", "good", "total"),
+    "trouble": ("host", "program", "pid"),
     "backend": ("host", "process", "driver", "user", "client_ip", "session", "reason"),
     "login": ("host", *_SESSION),
     "ended": ("host", "total", *_SESSION),

@@ -50,6 +50,7 @@ _TAKES: Final[dict[str, tuple[str, ...]]] = {
     "success": ("host", "program", "pid"),
     "lost": ("host", "program", "pid"),
     "summary": ("host", "program", "pid", "good", "total"),
+    "trouble": ("host", "program", "pid"),
     "backend": ("session", "process", "driver"),
     "login": ("session",),
     "ended": ("session", "total"),
@@ -133,6 +134,7 @@ class Joiner:
         self._held: deque[Attempts] = deque()
         self._newest = _LONG_AGO
         self._connections: dict[tuple[str, str, str], _Connection] = {}
+        self._trouble_at: dict[tuple[str, str, str], int] = {}  # process → when it could not reach the authentication server
         self._sessions: dict[str, _Session] = {}  # by Dovecot's session id
         self._judged: dict[str, list[_Try]] = {}  # address → Dovecot's verdicts that wait for Postfix's line
         self._unexplained: dict[str, list[_Try]] = {}  # address → Postfix's failures that wait for Dovecot's reason
@@ -141,6 +143,7 @@ class Joiner:
             "success": self._success,
             "lost": self._lost,
             "summary": self._summary,
+            "trouble": self._trouble,
             "backend": self._backend,
             "login": self._login,
             "ended": self._ended,
@@ -176,6 +179,7 @@ class Joiner:
         yield from self._held
         self._held.clear()
         self._connections.clear()
+        self._trouble_at.clear()
         self._sessions.clear()
         self._judged.clear()
         self._unexplained.clear()
@@ -183,6 +187,7 @@ class Joiner:
 
     def _forget(self, now: int) -> None:
         self._connections = {k: c for k, c in self._connections.items() if c.last >= now - IDLE}
+        self._trouble_at = {k: second for k, second in self._trouble_at.items() if second >= now - DISORDER}
         self._sessions = {k: session for k, session in self._sessions.items() if session.last >= now - IDLE}
         for session in self._sessions.values():
             session.age(now)
@@ -203,12 +208,18 @@ class Joiner:
         ip, second, user = held.columns["client_ip"][i], held.seconds[i], held.columns["user"][i]
         self._connection((host, program, pid), second, ip).failures += 1
         outcome = held.columns["outcome"][i]
+        if outcome == Outcome.FAILURE and abs(second - self._trouble_at.get((host, program, pid), _LONG_AGO)) <= DISORDER:
+            held.columns["outcome"][i], held.columns["cause"][i] = Outcome.SERVER_ERROR.value, Cause.BACKEND_UNAVAILABLE.value
+            return
         if outcome not in _JUDGED:
             return
         if judged := _take(self._judged, ip, user, second, PATIENCE):
             _explain(_Try(held, i, second, user), judged)
         elif outcome == Outcome.FAILURE:
             self._unexplained.setdefault(ip, []).append(_Try(held, i, second, user))
+
+    def _trouble(self, held: Attempts, i: int, host: str, program: str, pid: str) -> None:
+        self._trouble_at[host, program, pid] = held.seconds[i]
 
     def _success(self, held: Attempts, i: int, host: str, program: str, pid: str) -> None:
         ip, second = held.columns["client_ip"][i], held.seconds[i]

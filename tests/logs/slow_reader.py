@@ -220,8 +220,14 @@ def _join(events: list[dict]) -> list[dict]:
 def _postfix_connections(events: list[dict]) -> list[dict]:
     """Of each connection the first success counts; what the summary says beyond its lines becomes attempts of its own."""
     open_connections: dict[tuple, list[dict]] = {}
+    trouble: dict[tuple, int] = {}
     extra = []
     for event in events:
+        if event["role"] == "trouble":
+            trouble[event["connection"]] = event["second"]
+        elif event["role"] == "verdict" and event["outcome"] == "failure":
+            if abs(event["second"] - trouble.get(event["connection"], -9_999)) <= 2:
+                event |= {"outcome": "server-error", "cause": "backend-unavailable", "known": True}
         if event["role"] in ("verdict", "success", "lost"):
             lines = _connection(open_connections, event)
             if event["role"] == "success":
@@ -321,7 +327,7 @@ def _match_one_client(lines: list[dict]) -> list[dict]:
                 _tell(failure, event)
             else:
                 judged.append(event)
-        elif event["role"] == "verdict" and event["outcome"] in ("failure", "server-error"):  # a password was sent
+        elif event["role"] == "verdict" and event["outcome"] in ("failure", "server-error") and not event.get("known"):  # sent, and judged
             if verdict := _first(judged, event, 30):
                 _tell(event, verdict)
             elif event["outcome"] == "failure":

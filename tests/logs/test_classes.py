@@ -45,7 +45,19 @@ def test_ids_are_unique():
 @every_class
 def test_entry_is_whole(entry):
     assert entry["program"] in TABLE["program"]
-    assert entry["role"] in {"verdict", "success", "lost", "summary", "backend", "login", "ended", "refused", "ended-refused", "none"}
+    assert entry["role"] in {
+        "verdict",
+        "success",
+        "lost",
+        "summary",
+        "trouble",
+        "backend",
+        "login",
+        "ended",
+        "refused",
+        "ended-refused",
+        "none",
+    }
     if entry["role"] != "none":
         Outcome(entry["outcome"]), Cause(entry["cause"])
     for reason in entry.get("reasons", ()):
@@ -92,8 +104,8 @@ def test_example_gives_what_is_expected(tmp_path, name, line, expect):
 
 def test_each_class_that_tells_of_attempts_says_what_is_expected():
     with_expectation = {name for name, _, expect in EXAMPLES if expect}
-    # A `lost` line is no attempt by itself; see test_lost_after_auth.
-    assert {name for name, entry in CLASSES.items() if entry["role"] not in ("none", "lost")} == with_expectation
+    # `lost` and `trouble` lines are no attempts by themselves; see test_lost_after_auth, and test_join.
+    assert {name for name, entry in CLASSES.items() if entry["role"] not in ("none", "lost", "trouble")} == with_expectation
 
 
 @pytest.mark.parametrize(

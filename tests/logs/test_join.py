@@ -118,3 +118,13 @@ def test_results_do_not_depend_on_batches(tmp_path, monkeypatch):
     monkeypatch.setattr("kit.logs.scan.FLUSH", 1)
     monkeypatch.setattr("kit.logs.source.BLOCK", 100)
     assert read_logs(path, year=2026).table.to_pylist() == at_once
+
+
+def test_a_failure_for_want_of_the_authentication_server_is_none_of_the_users(tmp_path):
+    """As Postfix 3.7 wrote it when Dovecot's socket was gone: the client got 454, the line of the try has no reason."""
+    lines = [
+        "10 postfix/smtpd[7]: warning: SASL: Connect to Dovecot auth socket 'private/auth' failed: No such file or directory",
+        f"10 postfix/smtpd[7]: warning: unknown[{IP}]: SASL PLAIN authentication failed: (reason unavailable), sasl_username=(unavailable)",
+        f"11 postfix/smtpd[8]: warning: unknown[{IP}]: SASL PLAIN authentication failed: (reason unavailable), sasl_username=bob",
+    ]
+    assert attempts_of(tmp_path, *lines) == [("server-error", "backend-unavailable", None, 1), ("failure", "credentials", "bob", 1)]

@@ -69,8 +69,10 @@ class Servers:
         raise AssertionError(f"no line with {pattern!r} within {seconds} s; the log ends:\n{text[-1500:]}")
 
     def stop_auth(self) -> None:
-        """Takes the authentication service away from Postfix, as when it has crashed."""
+        """Takes the authentication service away from Postfix, as when it has crashed: the process is killed, the socket gone."""
         (self.folder / "queue/private/auth").rename(self.folder / "queue/private/auth.away")
+        master = (self.folder / "dovecot/run/master.pid").read_text().strip()
+        subprocess.call(["pkill", "-KILL", "-P", master, "-x", "auth"])
 
     def start_auth(self) -> None:
         (self.folder / "queue/private/auth.away").rename(self.folder / "queue/private/auth")
@@ -287,6 +289,7 @@ smtpd_soft_error_limit = 1000
 smtpd_hard_error_limit = 2000
 smtpd_error_sleep_time = 0
 smtpd_peername_lookup = no
+service_throttle_time = 1s
 """)
     (conf / "master.cf").write_text(f"""
 127.0.0.1:{servers.smtp_port} inet n - n - 100 smtpd
