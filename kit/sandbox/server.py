@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import secrets
 import ssl
 import tempfile
@@ -12,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from kit.errors import UsageError
 from kit.model import Attempt, Profile, Security
 from kit.redact import Secret
 from kit.sandbox.authority import issue
@@ -58,7 +60,13 @@ class Sandbox:
         return Profile(host=HOST, port=port, security=security, user=self.user, ca_file=self.ca_file, timeout=10.0)
 
     async def start(self) -> None:
-        """Opens both doors on free ports of the loopback interface, and nowhere else."""
+        """Opens both doors on free ports of the loopback interface.
+
+        Raises:
+            UsageError: it would be reached from elsewhere.
+        """
+        if not ipaddress.ip_address(HOST).is_loopback:
+            raise UsageError("the sandbox listens on loopback only", where=HOST, next_step="Set HOST back to 127.0.0.1")
         loop = asyncio.get_running_loop()
         for implicit in (False, True):
             greet = partial(self._greet, implicit=implicit)

@@ -29,6 +29,7 @@ LONGEST_AUTH: Final = 12_288  # RFC 4954 section 4
 MOST_ERRORS: Final = 20
 
 _IN_CLEAR: Final = frozenset({"EHLO", "HELO", "NOOP", "STARTTLS", "QUIT"})  # RFC 3207 section 4
+_EHLO_FIRST: Final = "503 5.5.1 Say EHLO first"
 _MECHANISM: Final = re.compile(
     r"(?i)PLAIN|LOGIN|CRAM-MD5|DIGEST-MD5|SCRAM-SHA-[0-9]{1,3}(?:-PLUS)?|NTLM|GSSAPI|EXTERNAL|XOAUTH2|OAUTHBEARER"
 )
@@ -183,8 +184,8 @@ class Session:
         mechanism = _mechanism(name)
         if not name:
             return "501 5.5.4 AUTH needs a mechanism"
-        if self._helo is None or self._user is not None or self._envelope.sender is not None:
-            return "503 5.5.1 AUTH is not allowed now"
+        if refusal := self._no_auth_now():
+            return refusal
         if mechanism is None or mechanism not in self._offered():
             return self._not_offered(mechanism)
         try:
@@ -197,6 +198,13 @@ class Session:
             too_long = isinstance(fault, LineTooLong)
             return "500 5.5.6 Authentication line too long" if too_long else "501 5.5.2 That is no base64 of a credential"
         return self._judge(mechanism, claim)
+
+    def _no_auth_now(self) -> str | None:
+        if self._helo is None:
+            return _EHLO_FIRST
+        if self._envelope.sender is not None:
+            return "503 5.5.1 No AUTH within a mail transaction"
+        return "503 5.5.1 Already signed in" if self._user is not None else None
 
     def _not_offered(self, mechanism: str | None) -> str:
         if self._offered():
@@ -261,7 +269,7 @@ class Session:
 
     async def _mail(self, rest: str) -> str:
         if self._helo is None or self._envelope.sender is not None:
-            return "503 5.5.1 MAIL is not allowed now"
+            return _EHLO_FIRST if self._helo is None else "503 5.5.1 MAIL has been said already"
         if self._user is None:
             return self._scenario.replies.get(Stage.MAIL, "530 5.7.0 Authentication required")
         return self._envelope.mail(rest)

@@ -137,16 +137,18 @@ class Wire(asyncio.Protocol):
         """
         dropped = len(self._buffer)
         self._buffer.clear()
-        # Nothing is awaited between here and the moment at which asyncio hands the connection over to TLS.
+        transport = None
         try:
+            # Nothing is awaited between the line above and the moment at which asyncio hands the connection over to TLS.
             transport = await asyncio.get_running_loop().start_tls(
                 self._transport, self, context, server_side=True, ssl_handshake_timeout=_HANDSHAKE, ssl_shutdown_timeout=_GOODBYE
             )
         except OSError as fault:  # ssl.SSLError, ConnectionError and TimeoutError among them
-            self.connection_lost(fault)  # asyncio tells nobody else
             raise Gone(_reason(fault)) from fault
+        finally:
+            if transport is None:
+                self.connection_lost(None)  # asyncio has closed it, and tells nobody
         if transport is None:
-            self.connection_lost(None)
             raise Gone("the client left during the handshake")
         self._transport.resume_reading()  # where much came at once behind the handshake, it was paused
         self._transport = transport
