@@ -29,6 +29,7 @@ LAYERS = [
     "review",
     "widgets",
     "lab",
+    "commands",
     "cli",
 ]
 

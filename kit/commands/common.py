@@ -1,0 +1,97 @@
+"""What several commands share: JSON, exit codes, where a password comes from, the options beside a target."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from kit.errors import UsageError
+from kit.model import Profile, Security, to_plain
+from kit.redact import Secret
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on standard output."""
+    # ASCII: what came from outside may hold characters that a terminal obeys, beyond those that JSON escapes anyway.
+    click.echo(json.dumps(to_plain(document), indent=2))
+
+
+def finish(all_well: bool) -> NoReturn:
+    """End with the exit code that says whether there is something to look at."""
+    click.get_current_context().exit(0 if all_well else 1)
+
+
+def password_from_stdin() -> Secret:
+    """The first line of standard input. PowerShell's byte order mark and either line end are not part of it.
+
+    Raises:
+        UsageError: there is none, or it cannot be a password.
+    """
+    line = sys.stdin.buffer.readline(4097)
+    try:
+        text = line.decode("utf-8-sig").rstrip("\r\n")
+    except UnicodeDecodeError:
+        text = ""
+    if not text or len(line) > 4096:
+        raise UsageError(
+            "standard input begins with no password",
+            where="--password-stdin",
+            next_step="Write it there as one line of UTF-8, such as: pass show mail/scanner | kit …",
+        )
+    return Secret(text)
+
+
+def server_options(command: F) -> F:
+    """What `check` and `send` can be told beside their target."""
+    for option in reversed(
+        (
+            click.option("--port", type=int, help="TCP port. [default: what the security asks for]"),
+            click.option(
+                "--security", type=click.Choice([kind.value for kind in Security]), help="[default: what the port asks for, else starttls]"
+            ),
+            click.option("--user", help="Who signs in. Without a user there is no sign-in."),
+            click.option("--mechanism", help="How to sign in: PLAIN or LOGIN. [default: the first that is offered]"),
+            click.option(
+                "--ca",
+                "ca_file",
+                type=click.Path(exists=True, dir_okay=False),
+                help="A PEM file of authorities to trust instead of the system's.",
+            ),
+            click.option("--password-stdin", is_flag=True, help="Take the first line of standard input as the password."),
+            click.option("--timeout", type=float, help="Seconds that one step may take. [default: 20]"),
+            click.option("--gentle", is_flag=True, help="One connection only, to the first address."),
+            click.option(
+                "--attempts", type=click.IntRange(1, 20), help="Sign-ins of one account that may fail within an hour. [default: 2]"
+            ),
+            click.option("--json", "as_json", is_flag=True, help="One JSON document."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def find_secret(profile: Profile, *, password_stdin: bool) -> Secret | None:
+    """The password for this profile: from standard input, the vault, or a prompt on a terminal; None where there is none.
+
+    Raises:
+        UsageError: one was promised on standard input, and is not there or belongs to nobody.
+    """
+    if password_stdin:
+        if profile.user is None:
+            raise UsageError("a password belongs to a user, and none is named", where="--password-stdin", next_step="Add --user")
+        return password_from_stdin()
+    if profile.user is None or profile.security is Security.NONE:
+        return None  # nobody is asked for what could not be sent
+    from kit.auth.vault import get_secret
+
+    secret = get_secret(profile)
+    if secret is None and sys.stdin.isatty():
+        question = f"Password of {profile.user} (Enter alone: no sign-in)"
+        secret = Secret(click.prompt(question, hide_input=True, default="", show_default=False, err=True))
+    return secret or None

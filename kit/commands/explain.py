@@ -1,0 +1,56 @@
+"""`kit explain`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from kit.commands.common import finish, print_json
+from kit.errors import UsageError
+from kit.model import Cause, Explanation
+
+
+@click.command("explain")
+@click.argument("words", metavar="TEXT|-", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def explain_command(words: tuple[str, ...], as_json: bool) -> None:
+    """What a server's reply, or a line that holds one, means, and what to do. With - it is read from standard input."""
+    from kit.explain import LIMIT, explain
+
+    text = " ".join(words)
+    if text == "-":
+        text = sys.stdin.buffer.read(4 * LIMIT).decode("utf-8", "replace")
+    if not text.strip():
+        raise UsageError(
+            "there is nothing to explain",
+            where="TEXT",
+            next_step='Give the server\'s words: kit explain "535 5.7.8 …", or pipe them to kit explain -',
+        )
+    answer = explain(text)
+    if as_json:
+        print_json(answer)
+    else:
+        _print_explanation(answer)
+    finish(all_well=answer.cause is not Cause.UNKNOWN)
+
+
+def _print_explanation(answer: Explanation) -> None:
+    """Prose is wrapped, though not within a word such as Set-CASMailbox; a command to copy is not."""
+    import textwrap
+
+    def say(label: str, text: str) -> None:
+        wrapped = textwrap.TextWrapper(
+            100, initial_indent=f"  {label:<10} ", subsequent_indent=" " * 13, break_long_words=False, break_on_hyphens=False
+        )
+        click.echo(wrapped.fill(text))
+
+    click.echo(answer.title + (f" ({answer.provider})" if answer.provider else ""))
+    say("cause", answer.cause)
+    say("do", answer.next_step)
+    if answer.verify:
+        click.echo(f"  {'tell apart':<10} {answer.verify}".rstrip())
+    for other in answer.alternatives:
+        say("or", f"{other.title} ({other.cause}). {other.next_step}")
+    for source in answer.sources:
+        say("source", source)

@@ -1,0 +1,62 @@
+"""`kit logs`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from kit.commands.common import finish, print_json
+
+
+@click.command("logs")
+@click.argument("paths", metavar="PATH...|-", nargs=-1, required=True)
+@click.option(
+    "--year", type=click.IntRange(1970, 9998), help="Year of the first line, where lines have none. [default: by the file's date]"
+)
+@click.option("--tz", "zone", metavar="ZONE", help="Zone of times without one: Europe/Berlin, +02:00. [default: UTC]")
+@click.option("--since", metavar="T", help="Only attempts at or after this ISO 8601 date or time (in --tz, if it names no zone).")
+@click.option("--until", metavar="T", help="Only attempts before this date or time.")
+@click.option("--user", metavar="U", help="Only attempts of this user.")
+@click.option("--ip", metavar="A", help="Only attempts from this address.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@click.option("-o", "output", type=click.Path(path_type=Path), metavar="FILE", help="Every attempt into FILE: .parquet, .csv or .jsonl.")
+def logs_command(
+    *,
+    paths: tuple[str, ...],
+    year: int | None,
+    zone: str | None,
+    since: str | None,
+    until: str | None,
+    user: str | None,
+    ip: str | None,
+    as_json: bool,
+    output: Path | None,
+) -> None:
+    """Who signs in, who fails and why, from mail logs. PATH: a file (plain or gz), a folder, or - for standard input."""
+    from contextlib import nullcontext
+
+    from kit.logs.authlog import LogReader
+    from kit.logs.export import in_portions, open_export
+    from kit.logs.options import parse_address, parse_time
+    from kit.logs.progress import Progress
+    from kit.logs.report import printable, report, to_document
+    from kit.logs.summary import Summary
+
+    begin, end = parse_time(since, option="--since", zone=zone), parse_time(until, option="--until", zone=zone)
+    summary = Summary()
+    with open_export(output) if output else nullcontext() as export, Progress(sys.stderr) as progress:
+        reader = LogReader(paths, year=year, zone=zone, since=begin, until=end, user=user, ip=parse_address(ip), progress=progress)
+        for table in in_portions(reader.tables()):
+            summary.add(table)
+            if export:
+                export(table)
+    for problem in reader.problems:
+        click.echo(f"kit: {printable(problem, 400)}", err=True)
+    if as_json:
+        print_json(to_document(reader, summary))
+    else:
+        click.echo(report(reader, summary))
+    coverage = reader.coverage
+    finish(all_well=not (reader.problems or coverage.not_understood or coverage.undecodable))

@@ -1,0 +1,114 @@
+"""`kit check` and `kit send`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Unpack
+
+import click
+
+from kit.commands.common import find_secret, finish, print_json, server_options
+from kit.errors import UsageError
+from kit.model import Step
+
+if TYPE_CHECKING:
+    from kit.profiles import Options
+
+
+@click.command("check")
+@click.argument("target")
+@server_options
+def check_command(target: str, password_stdin: bool, gentle: bool, attempts: int | None, as_json: bool, **options: Unpack[Options]) -> None:
+    """Take a server's settings apart, step by step; with a user and a password sign in, once. TARGET: a host, a mail address, or a profile."""
+    import asyncio
+
+    from kit.auth.budget import ATTEMPTS_AN_HOUR
+    from kit.checks import text
+    from kit.checks.ladder import MOST_CONNECTIONS, check
+    from kit.profiles import resolve_target
+
+    profile = resolve_target(target, **options)
+    secret = find_secret(profile, password_stdin=password_stdin)
+    announce = [text.plan(profile, connections=1 if gentle else MOST_CONNECTIONS, signs_in=secret is not None)]
+
+    def tell(step: Step) -> None:
+        while announce:  # before the first step, and not before what may still be wrong use
+            click.echo(announce.pop())
+        click.echo(text.step_line(step))
+
+    result = asyncio.run(
+        check(
+            profile,
+            secret,
+            target=target,
+            on_step=None if as_json else tell,
+            gentle=gentle,
+            attempts_an_hour=attempts or ATTEMPTS_AN_HOUR,
+        )
+    )
+    if as_json:
+        print_json(result)
+    else:
+        click.echo("\n" + text.findings_text(result.findings))
+    finish(all_well=result.ok)
+
+
+@click.command("send")
+@click.argument("target")
+@click.option("--to", "recipients", multiple=True, required=True, metavar="ADDRESS", help="Who gets it; may be given several times.")
+@click.option("--from", "sender", metavar="ADDRESS", help="The From address. [default: the profile's, else the user]")
+@click.option("--subject", metavar="T", help="A trace id is put behind it. [default: says that it is a test]")
+@click.option("--dry-run", is_flag=True, help="Ask the server about sender and recipients, and send nothing.")
+@server_options
+def send_command(
+    *,
+    target: str,
+    recipients: tuple[str, ...],
+    subject: str | None,
+    dry_run: bool,
+    password_stdin: bool,
+    gentle: bool,
+    attempts: int | None,
+    as_json: bool,
+    **options: Unpack[Options],
+) -> None:
+    """Send one test message, and say what became of it. TARGET: a host, a mail address, or a profile."""
+    import asyncio
+
+    from kit.auth.budget import ATTEMPTS_AN_HOUR
+    from kit.checks import text
+    from kit.profiles import resolve_target
+    from kit.sending.message import build_test_message
+    from kit.sending.send import MOST_CONNECTIONS, send
+
+    profile = resolve_target(target, **options)
+    sender = profile.sender or profile.user
+    if sender is None:
+        raise UsageError("nobody is named as sender", where="--from", next_step="Add --from YOU@EXAMPLE.COM, or --user")
+    message = build_test_message(sender, recipients, subject=subject)
+    secret = find_secret(profile, password_stdin=password_stdin)
+    announce = [text.plan(profile, connections=1 if gentle else MOST_CONNECTIONS, signs_in=secret is not None)]
+
+    def tell(step: Step) -> None:
+        while announce:  # before the first step, and not before what may still be wrong use
+            click.echo(announce.pop())
+        click.echo(text.step_line(step))
+
+    result = asyncio.run(
+        send(
+            profile,
+            message,
+            secret,
+            target=target,
+            dry_run=dry_run,
+            on_step=None if as_json else tell,
+            gentle=gentle,
+            attempts_an_hour=attempts or ATTEMPTS_AN_HOUR,
+        )
+    )
+    if as_json:
+        print_json(result)
+    else:
+        click.echo("\n" + text.findings_text(result.findings))
+        if any(step.name == "data" for step in result.steps):
+            click.echo(f"\n  Message-ID {result.message_id}, {result.round_trips} round trips")
+    finish(all_well=result.ok)
