@@ -19,16 +19,15 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from itertools import pairwise, repeat
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 
 from kit.logs.scan import Batch
 from kit.logs.table import Attempts
+from kit.logs.tries import WINDOW, Connection, Session, Try
 from kit.model import Cause, Outcome
 
-WINDOW: Final = 200
-"""Seconds. Dovecot's login line comes when the connection ends, up to three minutes after the try."""
 PATIENCE: Final = 30
 """Seconds that Postfix may take to log what Dovecot's auth process has judged; Dovecot delays failures by up to 17."""
 DISORDER: Final = 2
@@ -61,83 +60,17 @@ _TAKES: Final[dict[str, tuple[str, ...]]] = {
 _ATTEMPTS: Final = frozenset(("verdict", "backend", "login", "refused"))
 
 
-class _Try(NamedTuple):
-    """An attempt that may still learn from lines to come."""
-
-    held: Attempts
-    place: int
-    second: int
-    user: str | None
-    driver: str | None = None
-
-    def get(self, field: str) -> str | None:
-        value: str | None = self.held.columns[field][self.place]
-        return value
-
-    def set(self, field: str, value: str | None) -> None:
-        self.held.columns[field][self.place] = value
-
-    @property
-    def alive(self) -> bool:
-        return bool(self.held.alive[self.place])
-
-    def drop(self) -> None:
-        """It is a part of another attempt."""
-        self.held.alive[self.place] = 0
-
-
-class _Connection:
-    """A Postfix connection: the tries that already are attempts."""
-
-    __slots__ = ("failures", "ip", "last", "lost", "success")
-
-    def __init__(self, ip: str) -> None:
-        self.ip = ip
-        self.failures = 0
-        self.success = False
-        self.lost = False
-        self.last = 0
-
-
-class _Session:
-    """A Dovecot connection before its login line: tries that may still learn, and the number of those too old for it."""
-
-    __slots__ = ("gone", "last", "tries")
-
-    def __init__(self) -> None:
-        self.tries: list[_Try] = []
-        self.gone = 0
-        self.last = 0
-
-    def add(self, each: _Try) -> None:
-        self.tries.append(each)
-        self.last = each.second
-
-    def young(self, now: int) -> list[_Try]:
-        """The tries that may still learn something now."""
-        return [each for each in self.tries if abs(now - each.second) <= WINDOW]
-
-    def count(self) -> int:
-        """How many tries there were."""
-        return self.gone + sum(each.alive for each in self.tries)
-
-    def age(self, now: int) -> None:
-        """Lets go of what can learn no more: a try keeps its whole batch in memory."""
-        young = self.young(now)
-        self.gone, self.tries = self.count() - sum(each.alive for each in young), young
-
-
 class Joiner:
     """Takes batches of events in order, gives attempts in order of their lines."""
 
     def __init__(self) -> None:
         self._held: deque[Attempts] = deque()
         self._newest = _LONG_AGO
-        self._connections: dict[tuple[str, str, str], _Connection] = {}
+        self._connections: dict[tuple[str, str, str], Connection] = {}
         self._trouble_at: dict[tuple[str, str, str], int] = {}  # process → when it could not reach the authentication server
-        self._sessions: dict[str, _Session] = {}  # by Dovecot's session id
-        self._judged: dict[str, list[_Try]] = {}  # address → Dovecot's verdicts that wait for Postfix's line
-        self._unexplained: dict[str, list[_Try]] = {}  # address → Postfix's failures that wait for Dovecot's reason
+        self._sessions: dict[str, Session] = {}  # by Dovecot's session id
+        self._judged: dict[str, list[Try]] = {}  # address → Dovecot's verdicts that wait for Postfix's line
+        self._unexplained: dict[str, list[Try]] = {}  # address → Postfix's failures that wait for Dovecot's reason
         self._handlers = {
             "verdict": self._verdict,
             "success": self._success,
@@ -196,11 +129,11 @@ class Joiner:
 
     # -------------------------------------------------------------------------------------- Postfix
 
-    def _connection(self, key: tuple[str, str, str], now: int, ip: str) -> _Connection:
+    def _connection(self, key: tuple[str, str, str], now: int, ip: str) -> Connection:
         """The connection of that process; a new one where the last has been silent for long, or had another client."""
         found = self._connections.get(key)
         if found is None or abs(now - found.last) > IDLE or found.ip != ip:
-            found = self._connections[key] = _Connection(ip)
+            found = self._connections[key] = Connection(ip)
         found.last = now
         return found
 
@@ -214,9 +147,9 @@ class Joiner:
         if outcome not in _JUDGED:
             return
         if judged := _take(self._judged, ip, user, second, PATIENCE):
-            _explain(_Try(held, i, second, user), judged)
+            _explain(Try(held, i, second, user), judged)
         elif outcome == Outcome.FAILURE:
-            self._unexplained.setdefault(ip, []).append(_Try(held, i, second, user))
+            self._unexplained.setdefault(ip, []).append(Try(held, i, second, user))
 
     def _trouble(self, held: Attempts, i: int, host: str, program: str, pid: str) -> None:
         self._trouble_at[host, program, pid] = held.seconds[i]
@@ -261,7 +194,7 @@ class Joiner:
     # -------------------------------------------------------------------------------------- Dovecot
 
     def _backend(self, held: Attempts, i: int, session: str, process: str, driver: str) -> None:
-        judged = _Try(held, i, held.seconds[i], held.columns["user"][i], f"{process} {driver}")
+        judged = Try(held, i, held.seconds[i], held.columns["user"][i], f"{process} {driver}")
         if session:
             self._session(session, judged)
             return
@@ -271,8 +204,8 @@ class Joiner:
         else:
             self._judged.setdefault(ip, []).append(judged)
 
-    def _session(self, name: str, each: _Try) -> None:
-        self._sessions.setdefault(name, _Session()).add(each)
+    def _session(self, name: str, each: Try) -> None:
+        self._sessions.setdefault(name, Session()).add(each)
 
     def _login(self, held: Attempts, i: int, name: str) -> None:
         if session := self._sessions.pop(name, None):
@@ -281,7 +214,7 @@ class Joiner:
             _enrich(tries, held, i)
 
     def _ended(self, held: Attempts, i: int, name: str, total: str) -> None:
-        session, count = self._sessions.pop(name, None) or _Session(), int(total)
+        session, count = self._sessions.pop(name, None) or Session(), int(total)
         tries = session.young(held.seconds[i])
         _merge_chains(tries, session.count() - count)
         _enrich(tries, held, i)
@@ -292,18 +225,18 @@ class Joiner:
 
     def _refused(self, held: Attempts, i: int, name: str) -> None:
         if name:
-            self._session(name, _Try(held, i, held.seconds[i], held.columns["user"][i]))
+            self._session(name, Try(held, i, held.seconds[i], held.columns["user"][i]))
 
     def _ended_refused(self, held: Attempts, i: int, name: str) -> None:
         """The last line of a connection; its try may have had a line of its own."""
-        session = self._sessions.pop(name, None) or _Session()
+        session = self._sessions.pop(name, None) or Session()
         tries = session.young(held.seconds[i])
         _enrich(tries, held, i)
         if not any(each.get("outcome") == held.columns["outcome"][i] for each in tries):
             held.alive[i] = 1
 
 
-def _take(waiting: dict[str, list[_Try]], ip: str, user: str | None, now: int, patience: int) -> _Try | None:
+def _take(waiting: dict[str, list[Try]], ip: str, user: str | None, now: int, patience: int) -> Try | None:
     """The oldest waiting try of that address and user, which waits no longer."""
     queue = waiting.get(ip)
     if queue is None:
@@ -317,14 +250,14 @@ def _take(waiting: dict[str, list[_Try]], ip: str, user: str | None, now: int, p
     return None
 
 
-def _drop_chain(earlier: list[_Try], user: str | None, now: int) -> None:
+def _drop_chain(earlier: list[Try], user: str | None, now: int) -> None:
     """Where several password databases are asked in turn, "unknown user" from the first is no failed try."""
     for each in earlier:
         if each.get("cause") == Cause.UNKNOWN_USER and _same_user(each.user, user) and abs(now - each.second) <= DISORDER:
             each.drop()
 
 
-def _merge_chains(tries: list[_Try], surplus: int) -> None:
+def _merge_chains(tries: list[Try], surplus: int) -> None:
     """Several password databases asked for one try give a line each: merge, until no more are left than Dovecot counted."""
     for earlier, later in pairwise(tries):
         if surplus > 0 and earlier.user == later.user and earlier.driver != later.driver and later.second - earlier.second <= DISORDER:
@@ -334,7 +267,7 @@ def _merge_chains(tries: list[_Try], surplus: int) -> None:
                 later.set("cause", earlier.get("cause"))
 
 
-def _explain(failure: _Try, judged: _Try) -> None:
+def _explain(failure: Try, judged: Try) -> None:
     """Postfix's failure learns what Dovecot knows; the two are one attempt."""
     judged.drop()
     if failure.user is None:
@@ -344,7 +277,7 @@ def _explain(failure: _Try, judged: _Try) -> None:
         failure.set("cause", judged.get("cause"))
 
 
-def _enrich(tries: list[_Try], held: Attempts, i: int) -> None:
+def _enrich(tries: list[Try], held: Attempts, i: int) -> None:
     """What the login process knows of the connection goes to each of its tries.
 
     It names one mechanism. Where a password database has judged a password, that cannot have been one without a password.

@@ -204,6 +204,7 @@ def _is_utf8(raw: bytes) -> bool:
 def _join(events: list[dict]) -> list[dict]:
     for event in events:
         event |= {"alive": event["role"] in ("verdict", "backend", "login", "refused"), "count": 1}
+    _without_backend(events)
     extra = _postfix_connections(events)
     _dovecot_sessions([e for e in events if e["session"]])
     for event in events:
@@ -217,17 +218,22 @@ def _join(events: list[dict]) -> list[dict]:
     return attempts
 
 
-def _postfix_connections(events: list[dict]) -> list[dict]:
-    """Of each connection the first success counts; what the summary says beyond its lines becomes attempts of its own."""
-    open_connections: dict[tuple, list[dict]] = {}
+def _without_backend(events: list[dict]) -> None:
+    """A process that could not reach the authentication server has no reason to give for the failure it then logs."""
     trouble: dict[tuple, int] = {}
-    extra = []
     for event in events:
         if event["role"] == "trouble":
             trouble[event["connection"]] = event["second"]
-        elif event["role"] == "verdict" and event["outcome"] == "failure":
-            if abs(event["second"] - trouble.get(event["connection"], -9_999)) <= 2:
-                event |= {"outcome": "server-error", "cause": "backend-unavailable", "known": True}
+        lately = abs(event["second"] - trouble.get(event["connection"], -9_999)) <= 2
+        if event["role"] == "verdict" and event["outcome"] == "failure" and lately:
+            event |= {"outcome": "server-error", "cause": "backend-unavailable", "known": True}
+
+
+def _postfix_connections(events: list[dict]) -> list[dict]:
+    """Of each connection the first success counts; what the summary says beyond its lines becomes attempts of its own."""
+    open_connections: dict[tuple, list[dict]] = {}
+    extra = []
+    for event in events:
         if event["role"] in ("verdict", "success", "lost"):
             lines = _connection(open_connections, event)
             if event["role"] == "success":

@@ -1,0 +1,80 @@
+"""What the joiner remembers between lines: tries that may still learn, and the connections they belong to."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from kit.logs.table import Attempts
+
+WINDOW: Final = 200
+"""Seconds. Dovecot's login line comes when the connection ends, up to three minutes after the try."""
+
+
+class Try(NamedTuple):
+    """An attempt that may still learn from lines to come."""
+
+    held: Attempts
+    place: int
+    second: int
+    user: str | None
+    driver: str | None = None
+
+    def get(self, field: str) -> str | None:
+        """A field, as far as it is known."""
+        value: str | None = self.held.columns[field][self.place]
+        return value
+
+    def set(self, field: str, value: str | None) -> None:
+        """Writes what a later line has told."""
+        self.held.columns[field][self.place] = value
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is an attempt of its own."""
+        return bool(self.held.alive[self.place])
+
+    def drop(self) -> None:
+        """It is a part of another attempt."""
+        self.held.alive[self.place] = 0
+
+
+class Connection:
+    """A Postfix connection: the tries that already are attempts."""
+
+    __slots__ = ("failures", "ip", "last", "lost", "success")
+
+    def __init__(self, ip: str) -> None:
+        self.ip = ip
+        self.failures = 0
+        self.success = False
+        self.lost = False
+        self.last = 0
+
+
+class Session:
+    """A Dovecot connection before its login line: tries that may still learn, and the number of those too old for it."""
+
+    __slots__ = ("gone", "last", "tries")
+
+    def __init__(self) -> None:
+        self.tries: list[Try] = []
+        self.gone = 0
+        self.last = 0
+
+    def add(self, each: Try) -> None:
+        """One more try over this connection."""
+        self.tries.append(each)
+        self.last = each.second
+
+    def young(self, now: int) -> list[Try]:
+        """The tries that may still learn something now."""
+        return [each for each in self.tries if abs(now - each.second) <= WINDOW]
+
+    def count(self) -> int:
+        """How many tries there were."""
+        return self.gone + sum(each.alive for each in self.tries)
+
+    def age(self, now: int) -> None:
+        """Lets go of what can learn no more: a try keeps its whole batch in memory."""
+        young = self.young(now)
+        self.gone, self.tries = self.count() - sum(each.alive for each in young), young
