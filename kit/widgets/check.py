@@ -22,7 +22,9 @@ class CheckPanel(w.VBox):
     def __init__(self) -> None:
         self.result: CheckResult | None = None
         self.form = ServerForm()
-        self.sign_in = w.Checkbox(value=True, description="sign in too, once, if there is a password", indent=False)
+        self.sign_in = w.Checkbox(
+            value=True, description="sign in too, once, if there is a password", indent=False, layout=w.Layout(width="auto")
+        )
         self.button = w.Button(description="Check", button_style="primary")
         self.status, self._steps, self._findings = w.HTML(), w.HTML(), w.HTML()
         self.button.on_click(self._start)

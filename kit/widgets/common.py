@@ -18,13 +18,14 @@ from kit.redact import mask
 COLOURS: Final = ("#D55E00", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#F0E442", "#999999", "#6A51A3", "#8C564B")
 
 STYLE: Final = """<style>
-.kit-table { border-collapse: collapse; font-size: var(--jp-ui-font-size1, 13px); width: 100% }
+.kit-table { border-collapse: collapse; line-height: 1.5; font-size: var(--jp-ui-font-size1, 13px); width: 100% }
 .kit-table th { text-align: left; font-weight: 600; border-bottom: 1px solid var(--jp-border-color1, #bbb); padding: 3px 10px 3px 0 }
 .kit-table td { padding: 3px 10px 3px 0; border-bottom: 1px solid var(--jp-border-color3, #e0e0e0); vertical-align: top }
 .kit-table td.n, .kit-table th.n { text-align: right; font-variant-numeric: tabular-nums }
 .kit-note { color: var(--jp-ui-font-color2, #666) }
 .kit-said { font-family: var(--jp-code-font-family, monospace); font-size: var(--jp-code-font-size, 12px); white-space: pre-wrap; overflow-wrap: anywhere }
-.kit-finding { border-left: 4px solid var(--kit-line, #888); padding: 2px 0 2px 10px; margin: 8px 0 }
+.kit-finding { border-left: 4px solid var(--kit-line, #888); padding: 2px 0 2px 10px; margin: 8px 0; line-height: 1.5 }
+.widget-html a.kit-link { color: var(--jp-content-link-color, #1565c0); text-decoration: underline }
 .kit-big { font-size: 1.25em; font-weight: 600 }
 </style>"""
 
@@ -98,9 +99,11 @@ def at_home(figure: go.Figure) -> go.Figure:
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"color": "#808080", "size": 13},
+        autosize=True,
         margin={"l": 50, "r": 10, "t": 30, "b": 40},
         hoverlabel={"bgcolor": "#333", "font": {"color": "#fff"}},
     )
-    figure.update_xaxes(gridcolor=grid, linecolor=grid, zerolinecolor=grid)
-    figure.update_yaxes(gridcolor=grid, linecolor=grid, zerolinecolor=grid)
+    lines = {"gridcolor": grid, "linecolor": grid, "zerolinecolor": grid, "title": {"font": {"size": 13}}}
+    figure.update_xaxes(lines)
+    figure.update_yaxes(lines)
     return figure

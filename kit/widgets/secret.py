@@ -59,10 +59,10 @@ class SecretField(anywidget.AnyWidget):
     export default { render };
     """
     _css = """
-    .kit-secret { display: flex; flex-wrap: wrap; align-items: center; gap: 8px; font-size: var(--jp-widgets-font-size, 13px);
+    .kit-secret { display: flex; margin: 2px; flex-wrap: wrap; align-items: center; gap: 8px; font-size: var(--jp-widgets-font-size, 13px);
       color: var(--jp-ui-font-color1, inherit) }
     .kit-secret-label { width: 80px; text-align: right }
-    .kit-secret-box { width: 218px; height: 28px; padding: 3px 6px; border: 1px solid var(--jp-border-color1, #999);
+    .kit-secret-box { box-sizing: border-box; width: 218px; height: 28px; padding: 3px 6px; border: 1px solid var(--jp-border-color1, #999);
       background: var(--jp-layout-color1, #fff); color: inherit }
     .kit-secret-button { width: auto; padding: 0 12px }
     .kit-secret-status { color: var(--jp-ui-font-color2, #666) }

@@ -25,7 +25,9 @@ class SendPanel(w.VBox):
         self.sender = w.Text(description="From", placeholder="as the user")
         self.recipient = w.Text(description="To", value="colleague@example.test")
         self.subject = w.Text(description="Subject", value="A test message", layout=w.Layout(width="min(480px, 95%)"))
-        self.dry_run = w.Checkbox(description="dry run: ask about sender and recipient, send nothing", indent=False)
+        self.dry_run = w.Checkbox(
+            description="dry run: ask about sender and recipient, send nothing", indent=False, layout=w.Layout(width="auto")
+        )
         self.button = w.Button(description="Send", button_style="primary")
         self.status, self._steps, self._findings, self._received = w.HTML(), w.HTML(), w.HTML(), w.HTML()
         self.button.on_click(self._start)

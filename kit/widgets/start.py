@@ -36,7 +36,7 @@ class StartPanel(w.VBox):
 
     def __init__(self) -> None:
         ways = "".join(
-            f'<li style="margin: 6px 0"><a href="{name}" class="kit-big">{escape(question)}</a><div>{escape(answer)}</div></li>'
+            f'<li style="margin: 6px 0"><a href="{name}" class="kit-big kit-link">{escape(question)}</a><div>{escape(answer)}</div></li>'
             for name, question, answer in _WAYS
         )
         self.state = w.HTML("Looking for this machine's vault …")

@@ -14,6 +14,7 @@ from kit.logs import trends
 from kit.logs.authlog import AuthLog
 from kit.model import Outcome
 from kit.widgets.common import COLOURS, STYLE, at_home, escape, table
+from kit.widgets.fit import Fit
 
 _ALL: Final = "all"
 _FAILED: Final = "all that failed"
@@ -41,6 +42,7 @@ class TrendPanel(w.VBox):
         self.address = w.Combobox(description="Address", placeholder="any", options=_present(self._frame["client_ip"], 2000))
         self.reset = w.Button(description="Show all", tooltip="Take every filter off")
         self.figure = go.FigureWidget(at_home(_empty_chart(self._causes())))
+        self.figure._config = {"responsive": True, "displaylogo": False}  # noqa: SLF001 - plotly has no public name for it in a widget
         self._summary, self._users, self._addresses = w.HTML(), w.HTML(), w.HTML()
         self._filters = (self.period, self.since, self.until, self.outcome, self.cause, self.user, self.address)
         for control in self._filters:
@@ -57,6 +59,7 @@ class TrendPanel(w.VBox):
                 w.HBox([self.user, self.address, self.reset], layout=w.Layout(flex_flow="row wrap")),
                 self._summary,
                 self.figure,
+                Fit(),
                 w.HBox([w.VBox([self._users], layout=half), w.VBox([self._addresses], layout=half)]),
             ]
         )
@@ -128,11 +131,21 @@ class TrendPanel(w.VBox):
 
 
 def _empty_chart(causes: list[str]) -> go.Figure:
-    figure = go.Figure([go.Bar(name=cause, x=[], y=[], marker={"color": COLOURS[i % len(COLOURS)]}) for i, cause in enumerate(causes)])
-    figure.update_layout(
-        barmode="stack", bargap=0.05, height=360, legend={"orientation": "h", "y": 1.12}, showlegend=True, yaxis={"title": "tries"}
+    figure = go.Figure(
+        [
+            go.Bar(name=cause, x=[], y=[], marker={"color": COLOURS[i % len(COLOURS)], "line": {"width": 0}})
+            for i, cause in enumerate(causes)
+        ]
     )
-    figure.update_xaxes(type="date", title="UTC")
+    figure.update_layout(
+        barmode="stack",
+        bargap=0.05,
+        height=360,
+        legend={"orientation": "h", "y": 1.12},
+        showlegend=True,
+        yaxis={"title": {"text": "tries", "standoff": 8}},
+    )
+    figure.update_xaxes(type="date", title={"text": "UTC", "standoff": 8})
     return figure
 
 

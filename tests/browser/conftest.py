@@ -1,4 +1,4 @@
-"""One Lab and one Chromium for all browser tests; a page without a past, and new kernels, for each."""
+"""One Lab for all browser tests, one Chromium for a file of them; a page without a past, and new kernels, for each."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ def lab(tmp_path_factory) -> Iterator[Lab]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    """Not for the session: Playwright keeps an event loop running in this thread, in which no other test could start its own."""
     with sync_playwright() as playwright:
         browser = launch_chromium(playwright)
         yield browser

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, Playwright
+from playwright.sync_api import Browser, Locator, Page, Playwright
 
 PATIENCE = 60  # seconds for what takes two here; a machine may be busy
 CHROMIUM_ARGS = [
@@ -80,12 +80,12 @@ def _environment(state: Path) -> dict[str, str]:
     own |= {f"XDG_{name}_HOME": f"xdg-{name.lower()}" for name in ("CONFIG", "DATA", "STATE", "CACHE")}
     for folder in own.values():
         (state / folder).mkdir()
-    # What only tests need: a way to ask the page whether its kernel is ready, and every output in the page at once.
+    # What only tests need: a way to ask the page whether its kernel is ready, and the page as long as its notebook.
     (state / "extra").mkdir()
     (state / "extra/jupyter_lab_config.json").write_text('{"LabApp": {"expose_app_in_browser": true}}')
     settings = state / "config/lab/user-settings/@jupyterlab/notebook-extension/tracker.jupyterlab-settings"
     settings.parent.mkdir(parents=True)
-    settings.write_text('{"windowingMode": "none"}')
+    settings.write_text('{"windowingMode": "none", "scrollPastEnd": false}')
     kept |= {name: str(state / folder) for name, folder in own.items()}
     return kept | {"JUPYTER_CONFIG_PATH": str(state / "extra"), "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
 
@@ -184,6 +184,10 @@ class Visit:
         assert all(cell["execution_count"] for cell in cells), "every cell was run"
         assert [output for cell in cells for output in cell["outputs"] if output["output_type"] == "error"] == []
         self.page.wait_for_function(READY)
+
+    def control(self, label: str) -> Locator:
+        """A panel's control, by its label. (Lab's own user interface has labels too.)"""
+        return self.page.locator(".jp-OutputArea").get_by_label(label, exact=True)
 
     def bars(self) -> dict[str, tuple[list[float], list[float]]]:
         """What the chart in the page holds: x and y of each visible trace."""

@@ -1,0 +1,62 @@
+"""Pictures of every notebook in real Lab, in both themes: `python -m tests.browser.shots FOLDER`.
+
+For eyes, not for a test. `who-is-failing.png` among them is the README's.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+from tests.browser.lab import Lab, Visit, launch_chromium, running_lab, visit
+
+THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
+PRESSES = {"01-check-settings": "Check", "03-send-a-test": "Send"}
+TALL = "() => document.querySelector('.jp-NotebookPanel .jp-WindowedPanel-outer').scrollHeight + 140"
+
+
+def set_theme(lab: Lab, name: str) -> None:
+    settings = lab.state / "config/lab/user-settings/@jupyterlab/apputils-extension/themes.jupyterlab-settings"
+    settings.parent.mkdir(parents=True, exist_ok=True)
+    settings.write_text(json.dumps({"theme": name}))
+
+
+def run(somebody: Visit, notebook: str) -> None:
+    """Everything there is to see: all cells run, the panel's button pressed, the page as tall as the notebook."""
+    somebody.open_notebook(notebook)
+    somebody.execute("application:toggle-left-area")
+    somebody.run_all()
+    page = somebody.page
+    if button := PRESSES.get(notebook):
+        page.locator(".jp-OutputArea").get_by_role("button", name=button, exact=True).click()
+        page.locator(".jp-OutputArea .kit-big").first.wait_for()
+    page.set_viewport_size({"width": 1400, "height": min(6000, page.evaluate(TALL))})
+    page.evaluate("() => { document.querySelector('.jp-NotebookPanel .jp-WindowedPanel-outer').scrollTop = 0 }")
+    page.wait_for_timeout(1000)  # plotly draws what it was resized to
+
+
+def main(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as place, running_lab(Path(place)) as lab, sync_playwright() as playwright:
+        chromium = launch_chromium(playwright)
+        for theme, name in THEMES.items():
+            set_theme(lab, name)
+            for notebook in sorted(path.stem for path in (lab.home / "notebooks").glob("*.ipynb")):
+                with visit(lab, chromium) as somebody:
+                    run(somebody, notebook)
+                    somebody.page.screenshot(path=folder / f"{notebook}-{theme}.png")
+                    if somebody.bars() and theme == "light":
+                        panel = somebody.page.locator(".jp-OutputArea-output .widget-vbox").filter(
+                            has=somebody.page.locator(".js-plotly-plot")
+                        )
+                        panel.first.screenshot(path=folder / "who-is-failing.png")
+                print(folder / f"{notebook}-{theme}.png")
+        chromium.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
