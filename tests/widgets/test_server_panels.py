@@ -75,13 +75,14 @@ async def test_a_check_without_signing_in():
 
 
 @pytest.mark.parametrize("panel_class", [CheckPanel, SendPanel])
-async def test_a_wrong_password_is_one_failed_try_and_shown_nowhere(panel_class):
+async def test_a_wrong_password_is_one_failed_try_and_shown_nowhere(panel_class, tmp_path):
     panel = panel_class()
     type_secret(panel, CANARY)
     await press(panel)
     assert panel.result.attempt.outcome is Outcome.FAILURE
     assert sum(step.name == "auth" for step in panel.result.steps) == 1
     assert "535" in shown(panel)
+    assert not (tmp_path / "state").exists(), "a sandbox's failed sign-ins are not counted with those of real servers"
     blob = base64.b64encode(CANARY.encode()).decode().rstrip("=")[:-2]
     assert CANARY not in state(panel)
     assert blob not in state(panel)
