@@ -25,15 +25,13 @@ import numpy as np
 
 from kit.logs.scan import Batch
 from kit.logs.table import Attempts
-from kit.logs.tries import WINDOW, Connection, Session, Try
+from kit.logs.tries import IDLE, WINDOW, Connection, Session, Try
 from kit.model import Cause, Outcome
 
 PATIENCE: Final = 30
 """Seconds that Postfix may take to log what Dovecot's auth process has judged; Dovecot delays failures by up to 17."""
 DISORDER: Final = 2
 """Seconds by which two daemons' lines may stand in the wrong order."""
-IDLE: Final = 3600
-"""Seconds after which a connection without a line is forgotten."""
 MOST_HELD: Final = 50_000
 """Candidate lines whose attempts may wait for lines to come."""
 _DAY: Final = 86_400
@@ -91,16 +89,19 @@ class Joiner:
         held = Attempts(batch)
         if held.newest < self._newest - _DAY:
             yield from self.finish()  # another log, of an earlier time
-        steps: list[tuple[Any, ...]] = [()] * len(batch.lines)
+        handlers = np.full(len(batch.lines), None, object)
+        arguments: list[tuple[Any, ...]] = [()] * len(batch.lines)
         for events in batch.events:
             held.fill(events)
             if (role := events.line_class.role) in _ATTEMPTS:
                 np.frombuffer(held.alive, np.uint8)[events.index] = 1
+            handlers[events.index] = self._handlers[role]
             takes = [events.columns.get(name) or repeat("") for name in _TAKES[role]]
-            for step in zip(repeat(self._handlers[role]), events.index.tolist(), *takes):
-                steps[step[1]] = step
-        for step in filter(None, steps):
-            step[0](held, *step[1:])
+            for given in zip(repeat(held), events.index.tolist(), *takes):
+                arguments[given[1]] = given
+        for handler, given in zip(handlers.tolist(), arguments, strict=True):
+            if handler:
+                handler(*given)
         self._held.append(held)
         self._newest = held.newest
         while self._held[0].newest < self._newest - WINDOW or sum(len(h.alive) for h in self._held) > MOST_HELD:
@@ -132,7 +133,7 @@ class Joiner:
     def _connection(self, key: tuple[str, str, str], now: int, ip: str) -> Connection:
         """The connection of that process; a new one where the last has been silent for long, or had another client."""
         found = self._connections.get(key)
-        if found is None or abs(now - found.last) > IDLE or found.ip != ip:
+        if found is None or not found.goes_on(now, ip):
             found = self._connections[key] = Connection(ip)
         found.last = now
         return found
@@ -167,8 +168,9 @@ class Joiner:
         self._connection((host, program, pid), held.seconds[i], held.columns["client_ip"][i]).lost = True
 
     def _summary(self, held: Attempts, i: int, host: str, program: str, pid: str, good: str, total: str) -> None:
-        connection = self._connection((host, program, pid), held.seconds[i], held.columns["client_ip"][i])
-        del self._connections[host, program, pid]
+        connection = self._connections.pop((host, program, pid), None)
+        if connection is None or not connection.goes_on(held.seconds[i], held.columns["client_ip"][i]):
+            connection = Connection("")
         succeeded = int(good)
         missing = (int(total) - succeeded if total else 0) - connection.failures
         if succeeded and not connection.success:

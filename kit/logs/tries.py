@@ -8,6 +8,8 @@ from kit.logs.table import Attempts
 
 WINDOW: Final = 200
 """Seconds. Dovecot's login line comes when the connection ends, up to three minutes after the try."""
+IDLE: Final = 3600
+"""Seconds after which a connection without a line is forgotten."""
 
 
 class Try(NamedTuple):
@@ -49,6 +51,10 @@ class Connection:
         self.success = False
         self.lost = False
         self.last = 0
+
+    def goes_on(self, now: int, ip: str) -> bool:
+        """Whether a line of now from that client is of this connection: none was silent for so long, or changes its client."""
+        return self.ip == ip and abs(now - self.last) <= IDLE
 
 
 class Session:
