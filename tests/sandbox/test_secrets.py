@@ -86,6 +86,15 @@ async def test_nor_of_a_client_that_does_it_all_wrong(scenario, lines):
             assert plain("you@example.test", TYPED).decode()[:20] not in text
 
 
+async def test_of_auth_the_mechanism_is_shown_and_what_is_hidden_is_said():
+    async with open_sandbox() as sandbox, greeted(sandbox) as raw:
+        await raw.codes(b"AUTH", b"AUTH CRAM-MD5", b"AUTH CRAM-MD5 " + BLOB, b"AUTH " + BLOB, BLOB)
+        assert [said.text for said in sandbox.transcript if said.who == "C"][1:] == [
+            *("AUTH", "AUTH CRAM-MD5", "AUTH CRAM-MD5 [hidden]", "AUTH [hidden]"),
+            f"[{len(BLOB)} bytes that are no command]",
+        ]
+
+
 async def test_the_sandbox_s_own_password_is_hidden_wherever_it_is_said():
     async with open_sandbox() as sandbox, connected(sandbox) as raw:
         await raw.reply()
