@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Locator, Page, Playwright
+from playwright.sync_api import Browser, Locator, Page, Playwright, expect
 
 PATIENCE = 60  # seconds for what takes two here; a machine may be busy
+expect.set_options(timeout=PATIENCE * 1000)
 CHROMIUM_ARGS = [
     "--no-sandbox",
     "--disable-gpu",

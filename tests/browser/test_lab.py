@@ -75,23 +75,19 @@ def assert_chart_shows(visitor, chosen: pd.DataFrame) -> None:
     assert shown == wanted(chosen, step)
 
 
+CHART_AND_ROOM = """() => {
+  const chart = document.querySelector(".js-plotly-plot .main-svg");
+  return [chart.getBoundingClientRect().width, chart.closest(".widget-vbox").getBoundingClientRect().width];
+}"""
+IT_FILLS = f"(narrower) => {{ const [chart, room] = ({CHART_AND_ROOM})(); return room > narrower + 100 && Math.abs(room - chart) < 20 }}"
+
+
 def assert_it_fills_the_page(visitor) -> None:
     """Also when a sidebar goes, and the window stays as it is."""
-    chart, output = (
-        visitor.page.locator(".js-plotly-plot .main-svg").first,
-        visitor.page.locator(".jp-OutputArea-output .widget-vbox").first,
-    )
-
-    def left_over() -> float:
-        return abs(chart.bounding_box()["width"] - output.bounding_box()["width"])
-
-    before = output.bounding_box()["width"]
-    assert left_over() < 20
+    visitor.page.wait_for_function(IT_FILLS, arg=0)
+    _, room = visitor.page.evaluate(CHART_AND_ROOM)
     visitor.execute("application:toggle-left-area")
-    expect(chart).not_to_have_css("width", f"{before}px")
-    assert output.bounding_box()["width"] > before + 100
-    visitor.page.wait_for_timeout(500)
-    assert left_over() < 20
+    visitor.page.wait_for_function(IT_FILLS, arg=room)
 
 
 def test_the_chart_follows_the_filters_and_shows_what_the_log_says(visitor):
