@@ -33,8 +33,8 @@ def running(*arguments):
             head.append(line)
         yield process, "".join(head)
     finally:
-        process.kill()
-        process.communicate()
+        process.terminate()  # not killed: it clears its folder away
+        process.communicate(timeout=10)
 
 
 def ready_command(head, verb):
