@@ -53,6 +53,8 @@ def _lay_out(source: Path, home: Path) -> list[str]:
     kept = []
     for path in sorted(p for part in ("notebooks", "data") for p in (source / part).rglob("*") if p.is_file()):
         name = path.relative_to(source).as_posix()
+        if "/." in name or "__pycache__" in name:  # left there by Jupyter or pip
+            continue
         target, digest = home / name, _digest(path)
         if target.exists() and _digest(target) not in (digest, laid.get(name)):
             kept.append(name)

@@ -63,6 +63,18 @@ def test_an_installed_kit_lays_everything_out(installed, tmp_path):
     assert (home / "data/more/old.log").read_text() == "older\n"
 
 
+def test_what_jupyter_and_pip_leave_behind_is_not_laid_out(installed):
+    for name in (
+        "notebooks/.ipynb_checkpoints/00-start-here-checkpoint.ipynb",
+        "notebooks/.jupyter_ystore.db",
+        "data/__pycache__/made.pyc",
+    ):
+        (installed / name).parent.mkdir(exist_ok=True)
+        (installed / name).write_text("")
+    home, _ = launch.find_home(None)
+    assert files(home) - {launch._LEDGER} == {FIRST, "notebooks/04-who-is-failing.ipynb", "data/mail.log", "data/more/old.log"}
+
+
 def test_what_was_edited_stays_and_is_named_and_what_was_not_is_renewed(installed):
     home, _ = launch.find_home(None)
     (home / FIRST).write_text('{"mine": 1}')
