@@ -58,6 +58,8 @@ class Source:
         Raises:
             UnreadableInput: the source cannot be opened, or is no text.
         """
+        if self.problem:
+            return
         with self._open() as stream:
             yield from _whole_lines(self._plain(stream))
 
@@ -166,22 +168,29 @@ def _folder(folder: Path) -> list[Source]:
         entries = sorted(folder.iterdir(), key=_age)
     except OSError as fault:
         raise _unreadable(str(folder), fault) from fault
-    found = []
+    found, passed = [], []
     for path in entries:
         try:
             source = _file(path)
             first = bytes(next(source.blocks(), (0, b""))[1]).split(b"\n", 1)[0].decode("utf-8", "replace")
-        except UnreadableInput:
+        except UnreadableInput as fault:
+            # A log that may not be read, or is packed in a way that is not known, is told; what is no log is passed over.
+            if isinstance(fault.__cause__, PermissionError) or path.suffix in (".xz", ".zst", ".bz2"):
+                passed.append(
+                    Source(name=str(path), path=None, modified=datetime.now(UTC), size=None, problem=f"{fault.what}. {fault.next_step}")
+                )
             continue
         if stamp_of(canonical(first)):
             found.append(_file(path))
+    if not found and passed:
+        raise UnreadableInput(passed[0].problem or "cannot be read", where=passed[0].name)
     if not found:
         raise UnreadableInput(
             "no file here begins like a log",
             where=str(folder),
             next_step="Give the folder or file that holds the mail log, often /var/log/mail.log",
         )
-    return found
+    return found + passed
 
 
 def _age(path: str | os.PathLike[str]) -> tuple[str, int, str]:

@@ -260,7 +260,7 @@ def test_no_permission(path):
             folder.chmod(0o755)
     # Nobody may read no mail log; the modules are loaded before, for nobody may not read them either, perhaps.
     code = (
-        "import os, sys, kit, kit.cli, kit.logs.authlog, kit.logs.export, kit.logs.report, kit.logs.options, kit.logs.progress, kit.logs.summary\n"
+        "import os, sys, kit, kit.cli, kit.commands.logs, kit.logs.authlog, kit.logs.export, kit.logs.report, kit.logs.options, kit.logs.progress, kit.logs.summary\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         f"sys.argv = ['kit', 'logs', {str(path)!r}]; kit.cli.main()"
     )
@@ -279,6 +279,17 @@ def test_folder_without_logs(tmp_path):
     (tmp_path / "empty.log").touch()
     (tmp_path / "deeper").mkdir()
     assert "no file here begins like a log" in str(refusal(tmp_path))
+
+
+def test_a_log_in_a_folder_that_cannot_be_read_is_told(tmp_path):
+    (tmp_path / "mail.log").write_text(LINE.format(0, 1))
+    (tmp_path / "mail.log.2.xz").write_bytes(b"\xfd7zXZ\0" + b"\0" * 50)
+    (tmp_path / "wtmp").write_bytes(b"\0\1\2" * 999)  # no log, and nothing to tell
+    log = read_logs(tmp_path, year=2026)
+    assert log.coverage.lines == 1
+    (problem,) = log.problems
+    assert "mail.log.2.xz" in problem
+    assert "xz" in problem
 
 
 def test_folder_with_rotated_logs_oldest_first(tmp_path):
