@@ -20,6 +20,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from kit import redact
 from kit.errors import KitError
 from kit.model import to_plain
 from kit.redact import MASKED, Secret, mask, mask_lines
@@ -374,3 +375,7 @@ def test_time_on_mixed_units():
     chance = random.Random(4954)
     text = "".join(chance.choice(UNITS) for _ in range(20_000))[:100_000]
     assert _seconds(text, []) < 2
+
+
+def test_words_fit_into_the_fast_search():
+    assert len(redact._WORDS) <= 64

@@ -27,22 +27,19 @@ def micros(times: pa.Array) -> npt.NDArray[np.int64]:
 
 def texts(values: Sequence[str | None]) -> pa.Array:
     """Texts, None as null."""
-    present = [value or "" for value in values]
-    encoded = [text if text.isascii() else text.encode("utf-8", "replace") for text in present]
-    ends = np.zeros(len(present) + 1, np.int32)
-    np.cumsum(np.fromiter(map(len, encoded), np.int32, len(present)), out=ends[1:])
     known = _bits(np.array([value is not None for value in values], bool)) if None in values else None
-    data = "".join(present).encode("utf-8", "replace")
+    present = [value or "" for value in values]
+    joined = "".join(present)
+    lengths = map(len, present if joined.isascii() else [text.encode("utf-8", "replace") for text in present])
+    ends = np.zeros(len(present) + 1, np.int32)
+    np.cumsum(np.fromiter(lengths, np.int32, len(present)), out=ends[1:])
+    data = joined.encode("utf-8", "replace")
     return pa.Array.from_buffers(pa.string(), len(present), [known, pa.py_buffer(ends), pa.py_buffer(data)])
 
 
 def words(values: Sequence[str | None]) -> pa.Array:
     """Texts that repeat themselves, each kept once; None as null."""
-    codes: dict[str | None, int] = {word: code for code, word in enumerate(word for word in dict.fromkeys(values) if word is not None)}
-    dictionary = texts(list(codes))
-    codes[None] = -1
-    column = np.fromiter(map(codes.__getitem__, values), np.int32, len(values))
-    return pa.DictionaryArray.from_arrays(numbers(column, pa.int32()), dictionary)
+    return texts(values).dictionary_encode()
 
 
 def _bits(flags: npt.NDArray[np.bool_]) -> pa.Buffer:
