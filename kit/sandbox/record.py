@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -75,9 +75,12 @@ class Record:
             self._listener(said)
 
     def count(self, attempt: Attempt) -> None:
-        """Adds a try to sign in."""
+        """Adds a try to sign in. Who mixes up the fields of a form names the password as user: there too it is masked."""
         if len(self.attempts) < MOST_ATTEMPTS:
-            self.attempts.append(attempt)
+            self.attempts.append(replace(attempt, user=self._masked(attempt.user), helo=self._masked(attempt.helo)))
+
+    def _masked(self, text: str | None) -> str | None:
+        return None if text is None else mask(text, [self._password])
 
     def take(self, message: Received) -> bool:
         """Keeps a message, where there is room."""

@@ -104,6 +104,14 @@ async def test_the_sandbox_s_own_password_is_hidden_wherever_it_is_said():
         assert "[hidden]" in everything(sandbox, [])
 
 
+async def test_nor_do_the_attempts_show_it_where_it_was_typed_in_the_wrong_field():
+    async with open_sandbox() as sandbox, greeted(sandbox) as raw:
+        password = sandbox.password.reveal()
+        await raw.codes(b"EHLO " + password.encode(), b"AUTH PLAIN " + plain(password, sandbox.user))
+        assert_hidden(password, repr(sandbox.attempts))
+        assert [(attempt.user, attempt.helo) for attempt in sandbox.attempts] == [("[hidden]", "[hidden]")]
+
+
 async def test_a_message_is_not_in_the_transcript():
     async with open_sandbox() as sandbox, greeted(sandbox) as raw:
         await raw.sign_in(sandbox)
