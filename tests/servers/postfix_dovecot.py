@@ -1,23 +1,20 @@
 """A real Postfix with a real Dovecot behind it, on loopback, without systemd: for tests and for making sample logs.
 
 Postfix takes mail for example.test on three ports and asks Dovecot who may sign in; Dovecot serves IMAP and submission of
-its own. Both log through syslog(3); the daemon that listens at /dev/log is a thread here, and writes each line with the time
-of its arrival. Needs root, and a machine on which no syslog daemon listens.
+its own. Both log through syslog(3) into one file, each line with the time of its arrival (see `tests/servers/syslog.py`). Needs
+root. They end with the block, and also when the run is killed in the middle of it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import pwd
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,9 +22,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kit.sandbox.authority import issue
+from tests.servers.syslog import syslog
 
-DEVICE = Path("/dev/log")
-LOCK = Path(tempfile.gettempdir()) / "kit-dev-log.lock"  # one run at a time listens at the device
 HOST = "mx.example.test"
 DOMAIN = "example.test"
 USERS = {name: f"good-{name}" for name in ("alice", "bob", "carol", "dave", "erin")}
@@ -83,99 +79,35 @@ def postfix_with_dovecot(
     users: Mapping[str, str] = USERS, *, stamp: Callable[[], str] = lambda: datetime.now(UTC).isoformat(timespec="microseconds")
 ) -> Iterator[Servers]:
     """The two servers, for as long as the block lasts. `stamp` gives the time that a line is logged with."""
-    folder = Path(tempfile.mkdtemp(prefix="kit-mx-"))  # short: the path of a Unix socket has at most 107 characters
-    folder.chmod(0o755)
     ports = _free_ports()
-    try:
+    # A short name, for a Unix socket's path has at most 107 characters.
+    made = tempfile.TemporaryDirectory(prefix="kit-mx-", ignore_cleanup_errors=True)
+    folder = Path(made.name)
+    folder.chmod(0o755)
+    with made, syslog(folder, stamp) as prefix, _ended_with_the_run(folder):
         (folder / "tls").mkdir()
         ca_file, server_file = issue(folder / "tls")
-        with _syslog(folder / "mail.log", stamp):
-            servers = Servers(
-                folder=folder,
-                ca_file=str(ca_file),
-                log_file=folder / "mail.log",
-                users={f"{name}@{DOMAIN}": password for name, password in users.items()},
-                **{f"{name}_port": port for name, port in ports.items()},
-            )
-            try:
-                _configure_postfix(servers, server_file)  # it makes the folder in which Dovecot opens a socket
-                _start_dovecot(servers, server_file)
-                _run(folder, "postfix", "-c", str(folder / "postfix"), "start")
-                for port in ports.values():
-                    _wait_for_port(port, folder)
-                yield servers
-            finally:
-                _stop(folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-# ---------------------------------------------------------------------------------------- syslog
-
-
-@contextlib.contextmanager
-def _syslog(log_file: Path, stamp: Callable[[], str]) -> Iterator[None]:
-    """Listens at /dev/log and writes what comes as `TIME HOST TAG: message`. One at a time on a machine."""
-    with LOCK.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        DEVICE.unlink(missing_ok=True)  # a socket that nobody listens at, of a run that died: see `syslog_is_free`
-        device = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        device.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
-        device.bind(str(DEVICE))
-        DEVICE.chmod(0o666)
-        device.settimeout(0.2)
-        ended = threading.Event()
-        thread = threading.Thread(target=_write_log, args=(device, log_file, stamp, ended), daemon=True)
-        log_file.touch()
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
-            device.close()
-            DEVICE.unlink(missing_ok=True)
-
-
-def _write_log(device: socket.socket, log_file: Path, stamp: Callable[[], str], ended: threading.Event) -> None:
-    with log_file.open("ab", buffering=0) as log:
-        while True:
-            try:
-                datagram = device.recv(1 << 16)
-            except TimeoutError:
-                if ended.is_set():
-                    return
-                continue
-            # <PRI>Mon DD HH:MM:SS TAG: message, as syslog(3) sends it
-            message = re.sub(rb"^<\d+>(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d )?", b"", datagram.rstrip(b"\0\n"))
-            log.write(f"{stamp()} mx ".encode() + message.replace(b"\n", b" ") + b"\n")
-
-
-def syslog_is_free() -> bool:
-    """Whether nobody listens at /dev/log."""
-    if not DEVICE.exists():
-        return True
-    probe = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    try:
-        probe.connect(str(DEVICE))
-    except ConnectionRefusedError:
-        return True
-    except OSError:
-        return False
-    finally:
-        probe.close()
-    with LOCK.open("w") as lock:  # a listener of ours, in another run: it will end
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False
+        servers = Servers(
+            folder=folder,
+            ca_file=str(ca_file),
+            log_file=folder / "mail.log",
+            users={f"{name}@{DOMAIN}": password for name, password in users.items()},
+            **{f"{name}_port": port for name, port in ports.items()},
+        )
+        _configure_postfix(servers, server_file)
+        _configure_dovecot(servers, server_file)
+        _run(folder, *prefix, "postfix", "-c", str(folder / "postfix"), "check")  # makes the folder in which Dovecot opens a socket
+        _run(folder, *prefix, "dovecot", "-c", str(folder / "dovecot/dovecot.conf"))
+        _run(folder, *prefix, "postfix", "-c", str(folder / "postfix"), "start")
+        for port in ports.values():
+            _wait_for_port(port, folder)
+        yield servers
 
 
 # ---------------------------------------------------------------------------------------- the servers
 
 
-def _start_dovecot(servers: Servers, server_file: Path) -> None:
+def _configure_dovecot(servers: Servers, server_file: Path) -> None:
     folder, run = servers.folder, servers.folder / "dovecot"
     run.mkdir()
     (folder / "home").mkdir()
@@ -242,7 +174,6 @@ service auth {{
   }}
 }}
 """)
-    _run(servers.folder, "dovecot", "-c", str(run / "dovecot.conf"))
 
 
 def _configure_postfix(servers: Servers, server_file: Path) -> None:
@@ -320,12 +251,11 @@ scache    unix  -  -  n  -  1  scache
 showq     unix  n  -  n  -  -  showq
 """)
     (folder / "queue").mkdir()
-    _run(folder, "postfix", "-c", str(conf), "check")
 
 
 def _run(folder: Path, *command: str) -> None:
     """Runs a command that leaves a daemon behind: it keeps standard output, so that must be a file and no pipe."""
-    out = folder / f"{command[0]}.out"
+    out = folder / "start.out"
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     with out.open("ab") as file:
         code = subprocess.call(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env={**os.environ, "PATH": path})
@@ -342,22 +272,34 @@ def _wait_for_port(port: int, folder: Path, seconds: float = 15) -> None:
     raise RuntimeError(f"nobody listens at port {port}; the log says:\n{(folder / 'mail.log').read_text()[-2000:]}")
 
 
-def _stop(folder: Path) -> None:
-    """Ends both, and waits until their master processes are gone."""
-    masters = []
-    for pid_file in (folder / "dovecot/run/master.pid", folder / "queue/pid/master.pid"):
-        with contextlib.suppress(OSError, ValueError):
-            masters.append(int(pid_file.read_text()))
-    for pid in masters:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + 10
-    while masters and time.monotonic() < deadline:
-        masters = [pid for pid in masters if Path(f"/proc/{pid}").exists()]
-        time.sleep(0.05)
-    for pid in masters:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
+# Its standard input ends when the run does, however that ends. The daemons lead process groups of their own.
+_GUARD = """
+read -r _
+cd "$0" || exit
+masters=$(cat dovecot/run/master.pid queue/pid/master.pid)
+kill $masters
+for pid in $masters; do
+    for _ in $(seq 100); do grep -q "State:.[^Z]" /proc/$pid/status || break; sleep 0.1; done
+    kill -KILL -$pid
+done
+rm -rf "$0"
+"""
+
+
+@contextlib.contextmanager
+def _ended_with_the_run(folder: Path) -> Iterator[None]:
+    """Stops the daemons at the end, by a process that also lives to see this one killed."""
+    guard = subprocess.Popen(
+        ["sh", "-c", _GUARD, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        guard.communicate()
 
 
 def _free_ports() -> dict[str, int]:
