@@ -72,20 +72,23 @@ def fitting_width(first: pd.Timestamp, last: pd.Timestamp) -> str:
     return next((width for width in _WIDTHS if (last - first) / pd.Timedelta(width) < MOST_BARS - 1), _WIDTHS[-1])
 
 
-def top(frame: pd.DataFrame, mask: Mask, column: str, *, most: int = 10) -> pd.DataFrame:
+def top(frame: pd.DataFrame, mask: Mask, column: str, *, beside: Mask | None = None, most: int = 10) -> pd.DataFrame:
     """Who stands out: for each value of `column` among the selected rows, its failures, successes and last try.
 
+    `beside` adds rows to those who are selected already, their successes for instance, and nobody else.
     One row a value, the most failures first; columns `failures`, `successes`, `last` (UTC), and `addresses` or `users`,
     the number of different ones.
     """
     other, label = ("client_ip", "addresses") if column == "user" else ("user", "users")
-    chosen = frame.loc[mask, [column, other, "outcome", "count", "time"]].dropna(subset=[column])
+    codes = frame[column].cat.codes.to_numpy()
+    counted = mask if beside is None else (mask | beside) & np.isin(codes, np.unique(codes[mask]))
+    chosen = frame.loc[counted, [column, other, "outcome", "count", "time"]].dropna(subset=[column])
     good = chosen["outcome"] == _SUCCESS
     grouped = chosen.assign(failures=chosen["count"].where(~good, 0), successes=chosen["count"].where(good, 0)).groupby(
         column, observed=True
     )
     table = grouped.agg(failures=("failures", "sum"), successes=("successes", "sum"), last=("time", "max"), **{label: (other, "nunique")})
-    return table.sort_values(["failures", "last"], ascending=[False, False]).head(most)
+    return table.sort_values(["failures", "successes", "last"], ascending=False).head(most)
 
 
 def totals(frame: pd.DataFrame, mask: Mask) -> pd.Series:

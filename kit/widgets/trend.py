@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 import ipywidgets as w
@@ -70,21 +71,14 @@ class TrendPanel(w.VBox):
         """Brings chart and tables to what the filters say."""
         outcomes = {_ALL: [], _FAILED: [o.value for o in Outcome if o is not Outcome.SUCCESS]}.get(self.outcome.value, [self.outcome.value])
         since, until = self._span()
-        self.mask = trends.select(
-            self._frame,
-            since=since,
-            until=until,
-            outcomes=outcomes,
-            causes=[] if self.cause.value == _ALL else [self.cause.value],
-            users=list(filter(None, [self.user.value.strip()])),
-            addresses=list(filter(None, [self.address.value.strip()])),
-        )
+        users, addresses = ([typed] if (typed := box.value.strip()) else [] for box in (self.user, self.address))
+        causes = [] if self.cause.value == _ALL else [self.cause.value]
+        select = partial(trends.select, self._frame, since=since, until=until, users=users, addresses=addresses)
+        self.mask, good = select(outcomes=outcomes, causes=causes), select(outcomes=[Outcome.SUCCESS.value])
         self._draw(trends.trend(self._frame, self.mask))
-        everyone = trends.select(self._frame, since=since, until=until)  # successes beside the failures, whatever the outcome chosen
-        shown = self.mask if self.outcome.value != _FAILED else everyone & _of(self._frame, self)
         self._summary.value = _totals(trends.totals(self._frame, self.mask))
-        self._users.value = _names(trends.top(self._frame, shown, "user"), "User", "addresses")
-        self._addresses.value = _names(trends.top(self._frame, shown, "client_ip"), "Address", "users")
+        self._users.value = _names(trends.top(self._frame, self.mask, "user", beside=good), "User", "addresses")
+        self._addresses.value = _names(trends.top(self._frame, self.mask, "client_ip", beside=good), "Address", "users")
 
     def _span(self) -> tuple[datetime | None, datetime | None]:
         length = _PERIODS[self.period.value]
@@ -153,15 +147,6 @@ def _present(column: pd.Series, most: int | None = None) -> list[str]:
     """The values of a column, the commonest first."""
     counts = column.value_counts()
     return [str(value) for value in counts[counts > 0].index[:most]]
-
-
-def _of(frame: pd.DataFrame, panel: TrendPanel) -> trends.Mask:
-    """The rows of whom the filters name, whatever became of their tries: the tables show successes beside failures."""
-    return trends.select(
-        frame,
-        users=list(filter(None, [panel.user.value.strip()])),
-        addresses=list(filter(None, [panel.address.value.strip()])),
-    )
 
 
 def _utc(moment: datetime | None) -> datetime | None:

@@ -185,6 +185,18 @@ def test_top_is_a_groupby(frame, column):
     assert len(trends.top(frame, everything(frame), column, most=1)) == min(1, len(names))
 
 
+@given(frame=frames, column=st.sampled_from(["user", "client_ip"]), cause=st.sampled_from(["wrong-password", "too-many"]))
+def test_top_counts_what_stands_beside_only_for_those_who_are_selected(frame, column, cause):
+    mask, good = trends.select(frame, causes=[cause]), trends.select(frame, outcomes=["success"])
+    table = trends.top(frame, mask, column, beside=good, most=100)
+    rows = frame.to_dict("records")
+    selected = [row for row in rows if row["cause"] == cause and isinstance(row[column], str)]
+    assert set(table.index) == {row[column] for row in selected}
+    for name in table.index:
+        assert table.loc[name, "failures"] == sum(row["count"] for row in selected if row[column] == name)
+        assert table.loc[name, "successes"] == sum(row["count"] for row in rows if row[column] == name and row["outcome"] == "success")
+
+
 @given(frame=frames)
 def test_totals_by_outcome(frame):
     wanted = dict(Counter(outcome for outcome, count in zip(frame["outcome"], frame["count"], strict=True) for _ in range(count)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from random import Random
@@ -164,6 +165,33 @@ def test_tables_show_successes_beside_failures(panel, log):
     good = own["outcome"] == "success"
     row = f"ann@example.com{own['count'][~good].sum()}{own['count'][good].sum()}{own['client_ip'].nunique()}"
     assert row in shown(panel).replace("\n", "")
+
+
+def names(table) -> dict[str, tuple[str, str]]:
+    """Failed and good of each name in one of the panel's tables."""
+    rows = re.findall(r"<tr>(<td.*?)</tr>", table.value)
+    cells = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in rows]
+    return {name: (failed, good) for name, failed, good, *_ in cells}
+
+
+@pytest.mark.parametrize("outcome", ["all that failed", "failure", "all"])
+def test_tables_follow_the_cause(outcome):
+    """One user fails often for one cause, another once for a second: who asks for the second cause sees that one alone."""
+    made = [Attempt(time=START, outcome=Outcome.FAILURE, cause=Cause.WRONG_PASSWORD, user="phone", client_ip="192.0.2.1")] * 9
+    made += [Attempt(time=START, outcome=Outcome.FAILURE, cause=Cause.PASSWORD_EXPIRED, user="ann", client_ip="192.0.2.2")]
+    made += [Attempt(time=START, outcome=Outcome.SUCCESS, cause=Cause.NONE, user=user, client_ip="192.0.2.3") for user in ("ann", "bob")]
+    panel = TrendPanel(make_log(made))
+    panel.outcome.value, panel.cause.value = outcome, "password-expired"
+    assert names(panel._users) == {"ann": ("1", "1")}
+    assert names(panel._addresses) == {"192.0.2.2": ("1", "0")}
+
+
+def test_who_never_failed_is_not_among_those_who_fail():
+    made = [Attempt(time=START, outcome=Outcome.SUCCESS, cause=Cause.NONE, user="bob", client_ip="192.0.2.3")]
+    panel = TrendPanel(make_log(made))
+    assert names(panel._users) == {}
+    panel.outcome.value = "success"
+    assert names(panel._users) == {"bob": ("0", "1")}
 
 
 def test_real_logs(tmp_path):
