@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from itertools import product
 
 import pytest
 
 import kit
 from kit.logs.authlog import LogReader
 from kit.logs.classes import line_classes
-from tests.servers.drive import Try, play
+from tests.servers.drive import MECHANISMS, Try, play
 
 pytestmark = pytest.mark.needs("postfix", "dovecot", "syslog")
-PLAYED = 240
+PLAYED = 240  # connections: each of eight kinds five times over each of six ports
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,14 @@ def played(postfix_dovecot, tmp_path_factory):
 def _tries(frame) -> Counter[Try]:
     frame = frame.astype(object).where(frame.notna(), None)
     return Counter(
-        Try(service=row.service, outcome=row.outcome, address=row.client_ip, user=row.user, mechanism=row.mechanism)
+        Try(
+            service=row.service,
+            address=row.client_ip,
+            outcome=row.outcome,
+            cause=row.cause,
+            user=row.user,
+            mechanism=row.mechanism,
+        )
         for row in frame.itertuples()
         for _ in range(row.count_)
     )
@@ -49,9 +57,11 @@ def test_every_try_is_found_once_and_none_is_invented(played):
 
 def test_the_run_holds_every_kind(played):
     truth, _ = played
-    assert {t.outcome for t in truth} == {"success", "failure", "aborted", "malformed", "refused"}
-    assert {t.service for t in truth} == {"smtp", "submission", "submissions", "imap"}
-    assert {t.mechanism for t in truth} == {"PLAIN", "LOGIN", "CRAM-MD5", "XOAUTH2", None}
+    services, outcomes = ("smtp", "submission", "submissions", "imap"), ("success", "failure", "aborted", "malformed", "refused")
+    assert {(t.service, t.outcome) for t in truth} == set(product(services, outcomes))
+    assert {t.mechanism for t in truth} == {*MECHANISMS, "XOAUTH2", None}
+    assert {t.cause for t in truth if t.outcome == "failure"} == {"wrong-password", "unknown-user"}
+    assert len({t.address for t in truth}) > 100
 
 
 def test_every_line_is_accounted_for(played):

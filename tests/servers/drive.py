@@ -4,169 +4,240 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hmac
 import random
-import smtplib
 import socket
 import ssl
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import IO
 
 from tests.servers.postfix_dovecot import Servers
+
+MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5")
+STRANGERS = ("admin", "info@example.net", "o'neil@example.test")
+# What the dialogue calls each port → what its lines are of. Dovecot's ports for IMAP log alike.
+SERVICES = {
+    "smtp": "smtp",
+    "submission": "submission",
+    "submissions": "submissions",
+    "dovecot_submission": "submission",
+    "imap": "imap",
+    "imaps": "imap",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Try:
-    """One try to sign in. None is what the servers do not log."""
+    """One try to sign in, as the servers can log it: None is what they do not write."""
 
     service: str
-    outcome: str
     address: str
-    user: str | None
-    mechanism: str | None
+    outcome: str
+    cause: str
+    user: str | None = None
+    mechanism: str | None = None
 
 
 def play(servers: Servers, times: int) -> list[Try]:
-    """Plays that many connections, several at once, and returns the truth about them."""
+    """Plays that many connections, several at once, and returns the truth about them. Each kind comes over each port."""
     with ThreadPoolExecutor(8) as pool:
-        return [each for truth in pool.map(lambda seed: Player(servers, seed).play(), range(times)) for each in truth]
+        return [each for truth in pool.map(lambda number: Player(servers, number).play(), range(times)) for each in truth]
 
 
 class Player:
     """Plays one connection from an address of its own, and keeps the truth about it."""
 
-    def __init__(self, servers: Servers, seed: int) -> None:
+    def __init__(self, servers: Servers, number: int) -> None:
         self._servers = servers
-        self._random = random.Random(seed)
-        self._tls = ssl.create_default_context(cafile=servers.ca_file)
-        self.truth: list[Try] = []
-        self._smtp = {
-            "smtp": servers.smtp_port,
-            "submission": servers.submission_port,
-            "submissions": servers.submissions_port,
-            "dovecot": servers.dovecot_submission_port,
-        }
+        self._random = random.Random(number)
+        kinds = (self._good, self._good, self._bad, self._twice, self._aborted, self._vanished, self._malformed, self._unknown_mechanism)
+        self._port = list(SERVICES)[number % len(SERVICES)]
+        self._kind = kinds[number // len(SERVICES) % len(kinds)]
+        self._address = f"127.0.0.{self._random.randint(2, 250)}"
+        self._truth: list[Try] = []
 
     def play(self) -> list[Try]:
-        service = self._random.choice([*self._smtp, "imap", "imaps"])
-        if service in ("imap", "imaps"):
-            self._play_imap(service)
-        else:
-            kinds = (self._good, self._bad, self._bad, self._twice, self._aborted, self._vanished, self._malformed, self._unknown_mechanism)
-            self._random.choice(kinds)(service)
-        return self.truth
-
-    # ------------------------------------------------------------------------------------ SMTP
+        with self._client() as client:
+            self._kind(client)
+        return self._truth
 
     @contextlib.contextmanager
-    def _client(self, service: str) -> Iterator[tuple[smtplib.SMTP, str]]:
-        address = f"127.0.0.{self._random.randint(2, 250)}"
-        port = self._smtp[service]
-        if service == "submissions":
-            client: smtplib.SMTP = smtplib.SMTP_SSL(
-                "localhost", port, context=self._tls, source_address=(address, 0), timeout=10, local_hostname="pc"
-            )
-        else:
-            client = smtplib.SMTP("localhost", port, source_address=(address, 0), timeout=10, local_hostname="pc")
-            client.ehlo()
-            client.starttls(context=self._tls)
-        client.ehlo()
+    def _client(self) -> Iterator[Client]:
+        port = getattr(self._servers, f"{self._port}_port")
+        tls = ssl.create_default_context(cafile=self._servers.ca_file)
+        sock = socket.create_connection(("localhost", port), timeout=10, source_address=(self._address, 0))
+        kind = ImapClient if "imap" in self._port else SmtpClient
+        client = kind(sock, tls, implicit=self._port in ("submissions", "imaps"))
         try:
-            yield client, address
+            yield client
         finally:
-            with contextlib.suppress(smtplib.SMTPException, OSError):
-                client.quit()
+            client.leave()
 
-    def _good(self, service: str) -> None:
+    # ------------------------------------------------------------------------------------ what is played
+
+    def _good(self, client: Client) -> None:
         user, password = self._random.choice(sorted(self._servers.users.items()))
-        mechanism = self._random.choice(("PLAIN", "LOGIN", "CRAM-MD5"))
-        with self._client(service) as (client, address):
-            assert self._auth(client, mechanism, user, password) == 235
-            mails = self._random.randint(0, 2) if service != "dovecot" else 0
-            for _ in range(mails):
-                client.sendmail(user, ["bob@example.test"], "Subject: x\r\n\r\nx\r\n")
-            known = mails > 0 or service == "dovecot"  # Postfix names who signed in only with a message
-            self._add(service, "success", address, user if known else None, mechanism if known else None)
+        mechanism = self._random.choice(MECHANISMS)
+        assert client.sign_in(mechanism, user, password)
+        # Postfix names who signed in, and how, only with a message.
+        postfix = self._port in ("smtp", "submission", "submissions")
+        mails = self._random.randint(0, 2) if postfix else 0
+        for _ in range(mails):
+            client.send(user, "bob@example.test")
+        if postfix and not mails:
+            self._add("success", "none")
+        else:
+            self._add("success", "none", user, mechanism)
 
-    def _bad(self, service: str) -> None:
-        with self._client(service) as (client, address):
-            self._one_bad(service, client, address)
+    def _bad(self, client: Client) -> None:
+        self._one_bad(client, self._random.choice(MECHANISMS))
 
-    def _twice(self, service: str) -> None:
-        """Two bad tries over one connection; the mechanism is the same, for Dovecot's submission names only the last one."""
-        mechanism = self._random.choice(("PLAIN", "LOGIN", "CRAM-MD5"))
-        with self._client(service) as (client, address):
-            self._one_bad(service, client, address, mechanism)
-            self._one_bad(service, client, address, mechanism)
+    def _twice(self, client: Client) -> None:
+        """Two bad tries over one connection, by one mechanism: Dovecot's services name only the last."""
+        mechanism = self._random.choice(MECHANISMS)
+        self._one_bad(client, mechanism)
+        self._one_bad(client, mechanism)
 
-    def _one_bad(self, service: str, client: smtplib.SMTP, address: str, mechanism: str | None = None) -> None:
+    def _one_bad(self, client: Client, mechanism: str) -> None:
         known = self._random.random() < 0.5
-        user = (
-            self._random.choice(sorted(self._servers.users))
-            if known
-            else self._random.choice(("admin", "info@example.net", "o'neil@example.test"))
+        user = self._random.choice(sorted(self._servers.users) if known else STRANGERS)
+        if mechanism == "CRAM-MD5":
+            user = user.replace("'", "")
+        assert not client.sign_in(mechanism, user, "wrong")
+        self._add("failure", "wrong-password" if known else "unknown-user", user, mechanism)
+
+    def _aborted(self, client: Client) -> None:
+        client.begin("LOGIN")
+        if self._random.random() < 0.5:
+            client.answer(b"alice@example.test")  # a name is not logged before its password has come
+        client.abort()
+        self._add("aborted", "aborted", mechanism="LOGIN")
+
+    def _vanished(self, client: Client) -> None:
+        client.begin("LOGIN")
+        if self._random.random() < 0.5:
+            client.answer(b"alice@example.test")
+        client.vanish()
+        postfix = self._port in ("smtp", "submission", "submissions")  # it counts such a try, and says no more of it
+        self._add("aborted", "aborted", mechanism=None if postfix else "LOGIN")
+
+    def _malformed(self, client: Client) -> None:
+        client.refused("PLAIN !!!!")
+        self._add("malformed", "malformed", mechanism="PLAIN")
+
+    def _unknown_mechanism(self, client: Client) -> None:
+        client.refused("XOAUTH2 dXNlcj1h")
+        self._add("refused", "mechanism-unsupported", mechanism="XOAUTH2")
+
+    def _add(self, outcome: str, cause: str, user: str | None = None, mechanism: str | None = None) -> None:
+        service = SERVICES[self._port]
+        self._truth.append(
+            Try(service=service, address=self._address, outcome=outcome, cause=cause, user=user, mechanism=mechanism),
         )
-        mechanism = mechanism or self._random.choice(("PLAIN", "LOGIN", "CRAM-MD5"))
-        if "'" in user and mechanism == "CRAM-MD5":
-            user = "admin"
-        assert self._auth(client, mechanism, user, "wrong") == 535
-        self._add(service, "failure", address, user, mechanism)
 
-    def _aborted(self, service: str) -> None:
-        with self._client(service) as (client, address):
-            client.docmd("AUTH", "LOGIN")
-            assert client.docmd("*")[0] == 501
-            self._add(service, "aborted", address, None, "LOGIN")
 
-    def _vanished(self, service: str) -> None:
-        with self._client(service) as (client, address):
-            client.docmd("AUTH", "LOGIN")
-            assert client.sock is not None
-            client.sock.shutdown(socket.SHUT_RDWR)
-            client.close()
-            self._add(service, "aborted", address, None, "LOGIN" if service == "dovecot" else None)
+# ---------------------------------------------------------------------------------------- how it is said
 
-    def _malformed(self, service: str) -> None:
-        with self._client(service) as (client, address):
-            assert client.docmd("AUTH", "PLAIN !!!!")[0] in (501, 535)
-            self._add(service, "malformed", address, None, "PLAIN")
 
-    def _unknown_mechanism(self, service: str) -> None:
-        with self._client(service) as (client, address):
-            client.docmd("AUTH", "XOAUTH2 dXNlcj1h")
-            self._add(service, "refused", address, None, "XOAUTH2")
+class Client:
+    """A SASL client over a protocol that sends commands of one line. Both protocols end a dialogue of AUTH alike."""
 
-    def _auth(self, client: smtplib.SMTP, mechanism: str, user: str, password: str) -> int:
-        client.user, client.password = user, password
-        with contextlib.suppress(smtplib.SMTPAuthenticationError):
-            code, _ = client.auth(mechanism, getattr(client, f"auth_{mechanism.lower().replace('-', '_')}"), initial_response_ok=True)
-            return code
-        return 535
+    command: str
+    goes_on: bytes
+    done: bytes
+    farewell: str
 
-    # ------------------------------------------------------------------------------------ IMAP
+    def __init__(self, sock: socket.socket) -> None:
+        self._take(sock)
 
-    def _play_imap(self, service: str) -> None:
-        port = self._servers.imap_port if service == "imap" else self._servers.imaps_port
-        address = f"127.0.0.{self._random.randint(2, 250)}"
-        sock = socket.create_connection(("localhost", port), timeout=10, source_address=(address, 0))
-        if service == "imaps":
-            sock = self._tls.wrap_socket(sock, server_hostname="localhost")
-        good = self._random.random() < 0.5
-        user, password = self._random.choice(sorted(self._servers.users.items()))
-        with sock, sock.makefile("rwb") as wire:
-            wire.readline()
-            blob = base64.b64encode(f"\0{user}\0{password if good else 'wrong'}".encode()).decode()
-            wire.write(f"a AUTHENTICATE PLAIN {blob}\r\n".encode())
-            wire.flush()
-            while not (line := wire.readline()).startswith(b"a "):
-                assert line, "the server hung up"
-            assert line.startswith(b"a OK" if good else b"a NO"), line
-            wire.write(b"b LOGOUT\r\n")
-            wire.flush()
-            wire.read()
-        # Both ports log as imap; Dovecot does not write which of them it was.
-        self._add("imap", "success" if good else "failure", address, user, "PLAIN")
+    def _take(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._heard: IO[bytes] = sock.makefile("rb")
 
-    def _add(self, service: str, outcome: str, address: str, user: str | None, mechanism: str | None) -> None:
-        service = "submission" if service == "dovecot" else service
-        self.truth.append(Try(service=service, outcome=outcome, address=address, user=user, mechanism=mechanism))
+    def say(self, line: str) -> bytes:
+        """Sends a line, and returns the last one of the answer."""
+        self._sock.sendall(f"{line}\r\n".encode())
+        return self.hear()
+
+    def hear(self) -> bytes:
+        raise NotImplementedError
+
+    def send(self, sender: str, recipient: str) -> None:
+        raise NotImplementedError
+
+    def leave(self) -> None:
+        """Ends the dialogue as the protocol wants it, where the connection still stands."""
+        with contextlib.suppress(OSError):
+            self.say(self.farewell)
+        self._heard.close()
+        self._sock.close()
+
+    def sign_in(self, mechanism: str, user: str, password: str) -> bool:
+        if mechanism == "PLAIN":
+            reply = self.begin("PLAIN " + _base64(f"\0{user}\0{password}".encode()))
+        elif mechanism == "LOGIN":
+            self.begin("LOGIN")
+            self.answer(user.encode())
+            reply = self.answer(password.encode())
+        else:
+            challenge = base64.b64decode(self.begin("CRAM-MD5").split()[1])
+            reply = self.answer(f"{user} {hmac.new(password.encode(), challenge, 'md5').hexdigest()}".encode())
+        return reply.startswith(self.done)
+
+    def begin(self, rest: str) -> bytes:
+        return self.say(f"{self.command} {rest}")
+
+    def answer(self, response: bytes) -> bytes:
+        return self.say(_base64(response))
+
+    def abort(self) -> None:
+        assert not self.say("*").startswith((self.done, self.goes_on))
+
+    def refused(self, rest: str) -> None:
+        assert not self.begin(rest).startswith((self.done, self.goes_on))
+
+    def vanish(self) -> None:
+        self._sock.shutdown(socket.SHUT_RDWR)
+
+
+class SmtpClient(Client):
+    command, goes_on, done, farewell = "AUTH", b"334", b"235", "QUIT"
+
+    def __init__(self, sock: socket.socket, tls: ssl.SSLContext, *, implicit: bool) -> None:
+        super().__init__(tls.wrap_socket(sock, server_hostname="localhost") if implicit else sock)
+        self.hear()
+        self.say("EHLO pc")
+        if not implicit:
+            assert self.say("STARTTLS").startswith(b"220")
+            self._take(tls.wrap_socket(sock, server_hostname="localhost"))
+            self.say("EHLO pc")
+
+    def hear(self) -> bytes:
+        while (line := self._heard.readline())[3:4] == b"-":
+            pass
+        return line
+
+    def send(self, sender: str, recipient: str) -> None:
+        for line in (f"MAIL FROM:<{sender}>", f"RCPT TO:<{recipient}>"):
+            assert self.say(line).startswith(b"250")
+        assert self.say("DATA").startswith(b"354")
+        assert self.say("Subject: x\r\n\r\nx\r\n.").startswith(b"250")
+
+
+class ImapClient(Client):
+    command, goes_on, done, farewell = "a AUTHENTICATE", b"+", b"a OK", "b LOGOUT"
+
+    def __init__(self, sock: socket.socket, tls: ssl.SSLContext, *, implicit: bool) -> None:
+        super().__init__(tls.wrap_socket(sock, server_hostname="localhost") if implicit else sock)
+        self._heard.readline()
+
+    def hear(self) -> bytes:
+        while (line := self._heard.readline()).startswith(b"* "):
+            pass
+        return line
+
+
+def _base64(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()
