@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -83,10 +85,10 @@ def run_lab(home: Path, *, browser: bool = True, port: int | None = None) -> int
     """Starts JupyterLab on the first notebook and waits until it ends; returns its exit code.
 
     Raises:
-        UsageError: the port is taken.
+        UsageError: the port cannot be used.
     """
-    if port is not None and not _is_free(port):
-        raise UsageError(f"port {port} is taken", where="--port", next_step="Give another one, or leave it out and Lab finds one")
+    if port is not None:
+        _try_port(port)
     trust(home)
     with tempfile.TemporaryDirectory(prefix="kit-lab-") as folder:
         write_settings(Path(folder))
@@ -107,6 +109,7 @@ def run_lab(home: Path, *, browser: bool = True, port: int | None = None) -> int
         if hasattr(os, "geteuid") and os.geteuid() == 0:
             command.append("--allow-root")
         process = subprocess.Popen(command, cwd=home, env=environment)  # noqa: S603 - Lab, with arguments of our own
+        signal.signal(signal.SIGTERM, lambda *_: process.terminate())  # whoever ends `kit lab` means Lab
         while True:
             try:
                 return process.wait()
@@ -124,12 +127,12 @@ def trust(home: Path) -> None:
         notary.sign(nbformat.read(path, as_version=4))
 
 
-def _is_free(port: int) -> bool:
+def _try_port(port: int) -> None:
     with socket.socket() as probe:
         if sys.platform != "win32":  # there it would allow a second listener
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
+        except OSError as fault:
+            what = f"port {port} is taken" if fault.errno == errno.EADDRINUSE else f"port {port} cannot be used ({fault.strerror})"
+            raise UsageError(what, where="--port", next_step="Give another one, or leave it out and Lab finds one") from fault

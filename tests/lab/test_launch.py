@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import socket
+import subprocess
+import sys
+import time
 
 import nbformat
 import pytest
@@ -165,6 +170,41 @@ def test_a_port_that_is_taken(tmp_path):
         with pytest.raises(UsageError, match=f"port {port} is taken") as told:
             launch.run_lab(tmp_path, browser=False, port=port)
     assert told.value.next_step
+
+
+def test_a_port_that_one_may_not_use(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(launch.socket.socket, "bind", refuse)  # root may; and so may everybody in some containers
+    with pytest.raises(UsageError, match=r"port 80 cannot be used \(Permission denied\)"):
+        launch.run_lab(tmp_path, browser=False, port=80)
+
+
+@pytest.mark.needs("linux")  # Windows has no such signal
+def test_whoever_ends_kit_lab_ends_lab_too(tmp_path):
+    """Nothing listens any more, and no folder is left behind."""
+    own = {
+        name: str(tmp_path / name.lower()) for name in ("HOME", "TMPDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
+    }
+    (tmp_path / "tmpdir").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with (tmp_path / "log").open("wb") as log:
+        command = [sys.executable, "-m", "kit", "lab", str(tmp_path / "home of notebooks"), "--no-browser", "--port", str(port)]
+        process = subprocess.Popen(command, env=os.environ | own, stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + 60
+        while "token=" not in (tmp_path / "log").read_text():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        process.terminate()
+        process.wait(30)
+    finally:
+        process.kill()
+    launch._try_port(port)
+    assert list((tmp_path / "tmpdir").glob("kit-lab-*")) == []
 
 
 def test_signing_makes_the_notebooks_trusted(tmp_path, monkeypatch):
