@@ -60,8 +60,9 @@ class StoryClock:
 class Player:
     """Clients of the servers. Postfix takes a client's address by XCLIENT, Dovecot by IMAP's ID, each from a trusted host."""
 
-    def __init__(self, servers: Servers) -> None:
+    def __init__(self, servers: Servers, chance: random.Random) -> None:
         self.servers = servers
+        self._chance = chance
         self._tls = ssl.create_default_context(cafile=servers.ca_file)
         self._waiting: list[tuple[contextlib.ExitStack, smtplib.SMTP]] = []
 
@@ -97,7 +98,7 @@ class Player:
         servers = self.servers
         with contextlib.suppress(imaplib.IMAP4.error, OSError):
             client = imaplib.IMAP4_SSL("localhost", servers.imaps_port, ssl_context=self._tls, timeout=15)
-            client._simple_command("ID", f'("x-originating-ip" "{address}" "x-originating-port" "{random.randint(20000, 60000)}")')  # noqa: SLF001
+            client._simple_command("ID", f'("x-originating-ip" "{address}" "x-originating-port" "{self._chance.randint(20000, 60000)}")')  # noqa: SLF001
             with contextlib.suppress(imaplib.IMAP4.error):
                 client.login(user, password)
             client.logout()
@@ -219,7 +220,7 @@ def play(log_file: Path, seed: int = 1) -> None:
     chance, clock = random.Random(seed), StoryClock()
     events = story(chance)
     with postfix_with_dovecot(USERS, stamp=clock.stamp) as servers:
-        player = Player(servers)
+        player = Player(servers, random.Random(seed))
         for i, (moment, act) in enumerate(events):
             clock.start(moment)
             act(player)
@@ -238,12 +239,12 @@ def wait_until_quiet(log_file: Path, seconds: float = 0.03) -> None:
 
 
 def rotate(log_file: Path, folder: Path) -> None:
-    """A file a week, the older two compressed, as logrotate leaves them."""
+    """A file a week, the oldest compressed, as Debian's logrotate leaves them."""
     weeks: list[list[bytes]] = [[], [], []]
     for line in log_file.read_bytes().splitlines(keepends=True):
         day = datetime.fromisoformat(line.split(b" ", 1)[0].decode()) - START
         weeks[min(max(day.days // 7, 0), 2)].append(line)
-    for name, lines in zip(("mail.log.2.gz", "mail.log.1.gz", "mail.log"), weeks, strict=True):
+    for name, lines in zip(("mail.log.2.gz", "mail.log.1", "mail.log"), weeks, strict=True):
         content = b"".join(lines)
         (folder / name).write_bytes(gzip.compress(content, 9, mtime=0) if name.endswith(".gz") else content)
 

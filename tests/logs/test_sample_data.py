@@ -28,7 +28,7 @@ def test_every_line_is_understood(log):
 
 
 def test_the_files_come_oldest_first_and_cover_three_weeks(log):
-    assert [Path(line.partition(": ")[0]).name for line in log.time_anchor] == ["mail.log.2.gz", "mail.log.1.gz", "mail.log"]
+    assert [Path(line.partition(": ")[0]).name for line in log.time_anchor] == ["mail.log.2.gz", "mail.log.1", "mail.log"]
     assert log.frame.time.is_monotonic_increasing
     assert log.frame.time.min() >= pd.Timestamp("2026-11-02T00:00+01:00")
     assert log.frame.time.max() < pd.Timestamp("2026-11-23T00:00+01:00")

@@ -179,8 +179,9 @@ class Client:
             reply = self.begin("PLAIN " + _base64(f"\0{user}\0{password}".encode()))
         elif mechanism == "LOGIN":
             self.begin("LOGIN")
-            self.answer(user.encode())
-            reply = self.answer(password.encode())
+            reply = self.answer(user.encode())
+            if reply.startswith(self.goes_on):  # a name that the server does not even look up is refused before its password
+                reply = self.answer(password.encode())
         else:
             challenge = base64.b64decode(self.begin("CRAM-MD5").split()[1])
             reply = self.answer(f"{user} {hmac.new(password.encode(), challenge, 'md5').hexdigest()}".encode())
