@@ -39,6 +39,14 @@ def run(somebody: Visit, notebook: str) -> None:
     page.wait_for_timeout(1000)  # plotly draws what it was resized to
 
 
+def picture_of_the_chart(somebody: Visit, path: Path) -> None:
+    """The panel alone, about 1400 pixels wide."""
+    somebody.page.set_viewport_size({"width": 1590, "height": 2600})
+    somebody.page.wait_for_timeout(1000)
+    panel = somebody.page.locator(".jp-OutputArea-output .widget-vbox").filter(has=somebody.page.locator(".js-plotly-plot"))
+    panel.first.screenshot(path=path)
+
+
 def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as place, running_lab(Path(place)) as lab, sync_playwright() as playwright:
@@ -50,10 +58,7 @@ def main(folder: Path) -> None:
                     run(somebody, notebook)
                     somebody.page.screenshot(path=folder / f"{notebook}-{theme}.png")
                     if somebody.bars() and theme == "light":
-                        panel = somebody.page.locator(".jp-OutputArea-output .widget-vbox").filter(
-                            has=somebody.page.locator(".js-plotly-plot")
-                        )
-                        panel.first.screenshot(path=folder / "who-is-failing.png")
+                        picture_of_the_chart(somebody, folder / "who-is-failing.png")
                 print(folder / f"{notebook}-{theme}.png")
         chromium.close()
 
