@@ -44,7 +44,7 @@ def picture_of_the_chart(somebody: Visit, path: Path) -> None:
     somebody.page.set_viewport_size({"width": 1590, "height": 2600})
     somebody.page.wait_for_timeout(1000)
     panel = somebody.page.locator(".jp-OutputArea-output .widget-vbox").filter(has=somebody.page.locator(".js-plotly-plot"))
-    panel.first.screenshot(path=path)
+    panel.last.screenshot(path=path)  # the innermost
 
 
 def main(folder: Path) -> None:
