@@ -6,6 +6,7 @@ import asyncio
 import html
 import traceback
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any, Final
 
 import ipywidgets as w
@@ -90,6 +91,18 @@ def say(text: str, *, problem: bool = False) -> str:
     """A line of status: in words, and read out by a screen reader when it changes."""
     mark = "Problem: " if problem else ""
     return f'<div role="status" aria-live="polite">{escape(mark + text)}</div>'
+
+
+def dismiss(widget: w.Widget) -> None:
+    """Closes a widget and all that is in it. ipywidgets keeps every one that is not closed, and what it holds on to."""
+    for child in getattr(widget, "children", ()):
+        dismiss(child)
+    widget.close()
+
+
+def nearby_logs() -> list[Path]:
+    """The sample logs, as seen from a notebook or from the folder above it."""
+    return [path for folder in ("../data", "data") for path in sorted(Path(folder).glob("*.log*"))]
 
 
 def at_home(figure: go.Figure) -> go.Figure:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Final
 
 import ipywidgets as w
 
 from kit.auth.vault import vault_state
 from kit.profiles import load_profiles
-from kit.widgets.common import STYLE, escape, spawn, table
+from kit.widgets.common import STYLE, escape, nearby_logs, spawn, table
 
 _WAYS: Final = (
     (
@@ -52,7 +51,7 @@ class StartPanel(w.VBox):
 
 
 def _state(vault: str) -> str:
-    logs = sorted(path.name for folder in ("../data", "data") for path in Path(folder).glob("*.log*"))
+    logs = [path.name for path in nearby_logs()]
     profiles = ", ".join(str(profile.name) for profile in load_profiles()) or "none yet (kit profile add)"
     rows: list[list[object]] = [
         ["Passwords would be kept in", vault],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
@@ -175,7 +174,7 @@ def _coverage(log: AuthLog) -> str:
     said = f"{c.lines:,} lines: {c.attempts:,} tries to sign in, told by {c.attempt_lines:,} of them; {c.other:,} about other things"
     if c.undecodable:
         said += f"; {c.undecodable:,} not readable as text"
-    note = f'<div class="kit-note">{escape(said)}. {_unknown(log)}</div>'
+    note = f'<div class="kit-note">{escape(said)}. {_unknown(log)}{_clock(log)}</div>'
     return note + "".join(f'<div role="alert">Problem: {escape(problem)}</div>' for problem in log.problems)
 
 
@@ -187,8 +186,6 @@ def _unknown(log: AuthLog) -> str:
     return f"<details><summary>{missed:,} lines look like authentication and were not understood</summary><ul>{examples}</ul></details>"
 
 
-def show_logs(paths: Iterable[str] | str, **options: Any) -> TrendPanel:
-    """Reads logs as `kit.read_logs` does and shows who fails in them."""
-    from kit.logs.authlog import read_logs  # noqa: PLC0415 - reading is the caller's choice
-
-    return TrendPanel(read_logs(paths, **options))
+def _clock(log: AuthLog) -> str:
+    items = "".join(f"<li>{escape(anchor)}</li>" for anchor in log.time_anchor)
+    return f"<details><summary>Where the years and zones of its times came from</summary><ul>{items}</ul></details>" if items else ""

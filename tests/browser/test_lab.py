@@ -71,6 +71,7 @@ def assert_chart_shows(visitor, chosen: pd.DataFrame) -> None:
     """Waits for the page to say how many tries it shows; then its chart must hold exactly these."""
     assert len(chosen) > 1
     expect(visitor.page.get_by_text(f"{chosen['count'].sum():,} tries", exact=True)).to_be_visible()
+    visitor.page.locator(".js-plotly-plot .bars path").first.wait_for()
     shown, step = drawn(visitor)
     assert shown == wanted(chosen, step)
 
@@ -95,7 +96,6 @@ def test_the_chart_follows_the_filters_and_shows_what_the_log_says(visitor):
     failed = frame[frame["outcome"] != "success"]
     visitor.open_notebook("04-who-is-failing")
     visitor.run_all()
-    visitor.page.locator(".js-plotly-plot .bars path").first.wait_for()
     assert_chart_shows(visitor, failed)
     assert_it_fills_the_page(visitor)
 
@@ -115,6 +115,29 @@ def test_the_chart_follows_the_filters_and_shows_what_the_log_says(visitor):
     visitor.page.get_by_role("button", name="Show all").click()
     visitor.control("Period").select_option("its last 7 days")
     assert_chart_shows(visitor, failed[failed["time"] >= frame["time"].max() - timedelta(days=7)])
+
+
+def test_another_log_is_read_from_a_path_a_choice_or_the_page(visitor, tmp_path):
+    visitor.open_notebook("04-who-is-failing")
+    visitor.run_all()
+    visitor.control("Path").fill("/no/such/mail.log")
+    visitor.page.get_by_role("button", name="Read", exact=True).click()
+    expect(visitor.page.get_by_text("Problem: /no/such/mail.log: there is no such file")).to_be_visible()
+
+    visitor.control("Found here").select_option("../data/mail.log")
+    last_week = visitor.lab.home / "data/mail.log"
+    frame = kit.read_logs(last_week).frame
+    assert_chart_shows(visitor, frame[frame["outcome"] != "success"])
+
+    lines = last_week.read_bytes().splitlines(keepends=True)
+    own = tmp_path / "mail.log"
+    own.write_bytes(b"".join(lines[: len(lines) // 2]))
+    with visitor.page.expect_file_chooser() as chooser:
+        visitor.page.get_by_role("button", name="From your computer").click()
+    chooser.value.set_files(own)
+    frame = kit.read_logs(own).frame
+    assert_chart_shows(visitor, frame[frame["outcome"] != "success"])
+    expect(visitor.page.get_by_role("button", name="From your computer (0)")).to_be_visible()
 
 
 # ------------------------------------------------------------------------------------------------ secrets

@@ -15,6 +15,7 @@ from kit.profiles import save_profile
 from kit.widgets import common
 from kit.widgets.check import CheckPanel
 from kit.widgets.explain import ExplainPanel
+from kit.widgets.logs import LogPanel
 from kit.widgets.results import findings_html, steps_html
 from kit.widgets.send import SendPanel
 from kit.widgets.server import ServerForm
@@ -202,7 +203,7 @@ def test_a_hostile_reply_is_explained_and_does_not_act(words):
 # ------------------------------------------------------------------------------------------------ parts
 
 
-@pytest.mark.parametrize("panel", [CheckPanel, SendPanel, ServerForm, StartPanel, ExplainPanel, TrendPanel])
+@pytest.mark.parametrize("panel", [CheckPanel, SendPanel, ServerForm, StartPanel, ExplainPanel, LogPanel, TrendPanel])
 def test_a_panel_takes_no_name_that_ipywidgets_uses(panel):
     """A method called `open` would keep the widget from ever reaching the page."""
     bare = type("Bare", (w.VBox,), {})

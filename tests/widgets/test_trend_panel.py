@@ -14,7 +14,7 @@ import kit
 from kit.logs.authlog import Unknown
 from kit.logs.trends import MOST_BARS
 from kit.model import Attempt, Cause, Outcome
-from kit.widgets.trend import TrendPanel, show_logs
+from kit.widgets.trend import TrendPanel
 from tests.widgets.made_logs import make_log
 from tests.widgets.pages import assert_harmless, shown
 
@@ -195,7 +195,7 @@ def test_who_never_failed_is_not_among_those_who_fail():
 
 
 def test_real_logs(tmp_path):
-    panel = show_logs("tests/logs/samples/mail.iso.log.gz", year=2026)
+    panel = TrendPanel(kit.read_logs("tests/logs/samples/mail.iso.log.gz", year=2026))
     frame = kit.read_logs("tests/logs/samples/mail.iso.log.gz", year=2026).frame
     failed = frame[frame["outcome"] != "success"]
     totals = {trace.name: sum(trace.y) for trace in panel.figure.data if trace.visible}
@@ -235,14 +235,14 @@ def test_nor_from_a_file(tmp_path, words):
         f"{stamp} dovecot: auth: Error: SASL authentication {name} login failed in a way that nobody has seen\n",
         "utf-8",
     )
-    panel = show_logs([tmp_path / "mail.log"])
+    panel = TrendPanel(kit.read_logs(tmp_path / "mail.log"))
     assert_harmless(panel)
     assert "3 lines" in shown(panel)
 
 
 def test_a_log_in_which_nobody_signs_in(tmp_path):
     (tmp_path / "mail.log").write_text("2026-11-02T03:04:05.678901+00:00 mx postfix/qmgr[9]: 4XyZ: removed\n")
-    panel = show_logs(str(tmp_path / "mail.log"))
+    panel = TrendPanel(kit.read_logs(tmp_path / "mail.log"))
     assert chart(panel) == {}
     for period in panel.period.options:
         panel.period.value = period
