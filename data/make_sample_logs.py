@@ -1,6 +1,6 @@
 """Makes the sample logs: three weeks of a small company, written by a real Postfix and a real Dovecot.
 
-    python data/make_sample_logs.py FOLDER        as root, with Debian's postfix, dovecot-imapd and dovecot-submissiond
+    python data/make_sample_logs.py FOLDER        in a checkout, as root, with Debian's postfix, dovecot-imapd and dovecot-submissiond
 
 The story is played against the servers in some minutes, one event after the other. Each line is logged with the story's time: the
 start of its event, plus the time that has really passed since. Users, addresses and passwords are invented.
@@ -71,7 +71,9 @@ class Player:
             client.user, client.password = user, password
             client.auth(mechanism, getattr(client, f"auth_{mechanism.lower()}"))
             if to:
+                start = self._logged()
                 client.sendmail(user, [to], f"From: {user}\r\nTo: {to}\r\nSubject: hello\r\n\r\nSee you.\r\n")
+                self.servers.wait_for(": removed", after=start)
 
     def guess(self, address: str, names: list[str], password: str) -> None:
         """Several names over one connection, as a botnet tries them."""
@@ -101,7 +103,9 @@ class Player:
             client._simple_command("ID", f'("x-originating-ip" "{address}" "x-originating-port" "{self._chance.randint(20000, 60000)}")')  # noqa: SLF001
             with contextlib.suppress(imaplib.IMAP4.error):
                 client.login(user, password)
+            start = self._logged()
             client.logout()
+            servers.wait_for("Disconnected: ", after=start)
 
     @contextlib.contextmanager
     def _smtp(self, address: str, *, tls: bool) -> Iterator[smtplib.SMTP]:
@@ -121,7 +125,13 @@ class Player:
             yield client
         finally:
             with contextlib.suppress(smtplib.SMTPException, OSError):
+                start = self._logged()
                 client.quit()
+                servers.wait_for("disconnect from ", after=start)
+
+    def _logged(self) -> int:
+        """How much is in the log by now: what an action causes comes after it, and the action ends when its last line has come."""
+        return self.servers.log_file.stat().st_size
 
 
 def address_of(name: str) -> str:
@@ -232,7 +242,7 @@ def play(log_file: Path, seed: int = 1) -> None:
 
 
 def wait_until_quiet(log_file: Path, seconds: float = 0.03) -> None:
-    """Waits until a moment has passed without a line: what an event causes is logged as its own."""
+    """Waits until a moment has passed without a line, so that none is given the time of the next event."""
     size = -1
     while size != (size := log_file.stat().st_size):
         time.sleep(seconds)
