@@ -15,8 +15,9 @@ import plotly.graph_objects as go
 from kit.errors import KitError
 from kit.redact import mask
 
-# A colour a cause, told apart in both themes and by most eyes (Okabe and Ito's palette, greys for what is nobody's fault).
-COLOURS: Final = ("#D55E00", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#F0E442", "#999999", "#6A51A3", "#8C564B")
+# A colour a cause, told apart in both themes and by most eyes (Okabe and Ito's palette and two more); a grey for what went well.
+COLOURS: Final = ("#D55E00", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#F0E442", "#6A51A3", "#8C564B")
+QUIET: Final = "#999999"
 
 STYLE: Final = """<style>
 .kit-table { border-collapse: collapse; line-height: 1.5; font-size: var(--jp-ui-font-size1, 13px); width: 100% }

@@ -15,12 +15,12 @@ class ExplainPanel(w.VBox):
     """A box for the server's own words, and below it the same in plain ones."""
 
     def __init__(self, text: str = "") -> None:
-        self.text = w.Textarea(text, placeholder="535 5.7.8 …", layout=w.Layout(width="95%", height="64px"), continuous_update=True)
+        self.text = w.Textarea(text, description="Reply", placeholder="535 5.7.8 …", layout=w.Layout(width="95%", height="64px"))
         self.text.add_class("kit-said")
         self.answer = w.HTML()
         self.text.observe(self._explain, "value")
         self._explain()
-        super().__init__([w.HTML(f"{STYLE}<label>What the server, a script or a device said</label>"), self.text, self.answer])
+        super().__init__([w.HTML(STYLE), self.text, self.answer])
 
     def _explain(self, _: Any = None) -> None:
         self.answer.value = explanation_html(explain(self.text.value)) if self.text.value.strip() else ""

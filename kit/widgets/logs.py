@@ -46,7 +46,12 @@ class LogPanel(w.VBox):
         self.found = w.Dropdown(description="Found here", options=[_CHOOSE, *found_logs()])
         self.path = w.Text(description="Path", value=path, placeholder="/var/log/mail.log", layout=w.Layout(width="min(480px, 95%)"))
         self.button = w.Button(description="Read", button_style="primary")
-        self.upload = w.FileUpload(description="From your computer", multiple=True, layout=w.Layout(width="auto"))
+        self.upload = w.FileUpload(
+            description="From your computer",
+            tooltip="Send logs from the machine this page is on",
+            multiple=True,
+            layout=w.Layout(width="auto"),
+        )
         self.status, self._shown = w.HTML(), w.VBox()
         self.found.observe(self._choose, "value")
         self.button.on_click(lambda _: self.read())

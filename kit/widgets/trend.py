@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import cycle
 from typing import Any, Final
 
 import ipywidgets as w
@@ -12,13 +13,20 @@ import plotly.graph_objects as go
 
 from kit.logs import trends
 from kit.logs.authlog import AuthLog
-from kit.model import Outcome
-from kit.widgets.common import COLOURS, STYLE, at_home, escape, table
+from kit.model import Cause, Outcome
+from kit.widgets.common import COLOURS, QUIET, STYLE, at_home, escape, table
 from kit.widgets.fit import Fit
 
 _ALL: Final = "all"
 _FAILED: Final = "all that failed"
 _PERIODS: Final = {"the whole log": None, "its last day": timedelta(days=1), "its last 7 days": timedelta(days=7), "from … to": timedelta()}
+# Plotly's tool bar would offer to upload the chart to Plotly's own server: nothing of a log leaves by a slip of the mouse (law 8).
+_CONFIG: Final = {
+    "responsive": True,
+    "displaylogo": False,
+    "plotlyServerURL": "",
+    "modeBarButtonsToRemove": ["sendChartToCloud", "select2d", "lasso2d"],
+}
 
 
 class TrendPanel(w.VBox):
@@ -42,7 +50,7 @@ class TrendPanel(w.VBox):
         self.address = w.Combobox(description="Address", placeholder="any", options=_present(self._frame["client_ip"], 2000))
         self.reset = w.Button(description="Show all", tooltip="Take every filter off")
         self.figure = go.FigureWidget(at_home(_empty_chart(self._causes())))
-        self.figure._config = {"responsive": True, "displaylogo": False}  # noqa: SLF001 - plotly has no public name for it in a widget
+        self.figure._config = _CONFIG  # noqa: SLF001 - plotly has no public name for it in a widget
         self._summary, self._users, self._addresses = w.HTML(), w.HTML(), w.HTML()
         self._filters = (self.period, self.since, self.until, self.outcome, self.cause, self.user, self.address)
         for control in self._filters:
@@ -124,11 +132,9 @@ class TrendPanel(w.VBox):
 
 
 def _empty_chart(causes: list[str]) -> go.Figure:
+    colours = dict(zip((cause for cause in causes if cause != Cause.NONE), cycle(COLOURS), strict=False))
     figure = go.Figure(
-        [
-            go.Bar(name=cause, x=[], y=[], marker={"color": COLOURS[i % len(COLOURS)], "line": {"width": 0}})
-            for i, cause in enumerate(causes)
-        ]
+        [go.Bar(name=cause, x=[], y=[], marker={"color": colours.get(cause, QUIET), "line": {"width": 0}}) for cause in causes]
     )
     figure.update_layout(
         barmode="stack",

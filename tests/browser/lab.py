@@ -40,6 +40,13 @@ CELLS = """() => window.jupyterapp.shell.currentWidget.content.model.toJSON().ce
 BARS = """() => Array.from(document.querySelector(".js-plotly-plot")?.data ?? []).filter((trace) => trace.visible !== false)
   .map((trace) => [trace.name, Array.from(trace.x, Number), Array.from(trace.y, Number)])"""
 
+# What a screen reader would have no name for. (A file chooser has a button before it.)
+NAMELESS = """() => [...document.querySelectorAll(".jp-OutputArea :is(input, select, textarea, button)")]
+  .filter((control) => control.offsetParent && control.type !== "file")
+  .filter((control) => ![control.labels?.[0]?.textContent, control.ariaLabel, control.tagName === "BUTTON" && control.textContent]
+    .some((name) => name && name.trim()))
+  .map((control) => control.outerHTML)"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Lab:
@@ -193,6 +200,10 @@ class Visit:
     def bars(self) -> dict[str, tuple[list[float], list[float]]]:
         """What the chart in the page holds: x and y of each visible trace."""
         return {name: (x, y) for name, x, y in self.page.evaluate(BARS)}
+
+    def nameless_controls(self) -> list[str]:
+        """Visible controls of the panels that have no label."""
+        return self.page.evaluate(NAMELESS)
 
     def foreign_requests(self) -> list[str]:
         """Requests to anything but the Lab itself."""

@@ -36,12 +36,35 @@ def test_its_links_lead_on(visitor):
 def test_a_reply_is_explained_while_it_is_typed(visitor):
     visitor.open(visitor.lab.address)
     visitor.run_all()
-    box = visitor.page.get_by_placeholder("535 5.7.8 …")
+    box = visitor.control("Reply")
     answer = visitor.page.locator(".kit-finding")
     expect(answer).to_contain_text("switched off")
     box.fill("535 5.7.8 Error: authentication failed: <img src=x onerror=alert(1)>")
     expect(answer).not_to_contain_text("switched off")
     assert visitor.page.locator(".jp-OutputArea img").count() == 0
+
+
+@pytest.mark.parametrize(
+    ("notebook", "label", "choice"),
+    [
+        ("00-start-here", None, None),
+        ("01-check-settings", "Server", "another server …"),
+        ("03-send-a-test", "Server", "another server …"),
+        ("04-who-is-failing", "Period", "from … to"),
+    ],
+)
+def test_every_control_has_a_name_and_no_chart_offers_to_leave_the_machine(visitor, notebook, label, choice):
+    visitor.open_notebook(notebook)
+    visitor.run_all()
+    if label:
+        visitor.control(label).select_option(choice)
+    else:
+        expect(visitor.control("Reply")).to_be_visible()
+    assert visitor.nameless_controls() == []
+    if notebook.startswith("04"):
+        buttons = visitor.page.locator(".js-plotly-plot").get_by_role("button")
+        expect(buttons.and_(visitor.page.get_by_label("Reset axes"))).to_be_attached()
+        assert buttons.and_(visitor.page.get_by_label("Share chart")).count() == 0
 
 
 # ------------------------------------------------------------------------------------------------ 04
