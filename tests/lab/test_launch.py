@@ -207,10 +207,12 @@ def test_whoever_ends_kit_lab_ends_lab_too(tmp_path):
     assert list((tmp_path / "tmpdir").glob("kit-lab-*")) == []
 
 
-def test_signing_makes_the_notebooks_trusted(tmp_path, monkeypatch):
+def test_signing_makes_the_notebooks_trusted_and_passes_over_what_is_none(tmp_path, monkeypatch):
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "jupyter"))
     monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks/0-folder.ipynb").mkdir(parents=True)
+    for number, broken in enumerate([b"", b"not json", b'{"cells": 7}', b"\xff"]):
+        (tmp_path / f"notebooks/0-broken-{number}.ipynb").write_bytes(broken)
     shutil.copy(launch._PACKAGE.parent / FIRST, tmp_path / FIRST)
     notary = NotebookNotary()
     assert not notary.check_signature(nbformat.read(tmp_path / FIRST, as_version=4))
