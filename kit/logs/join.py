@@ -67,6 +67,7 @@ class Joiner:
         self._connections: dict[tuple[str, str, str], Connection] = {}
         self._trouble_at: dict[tuple[str, str, str], int] = {}  # process → when it could not reach the authentication server
         self._sessions: dict[str, Session] = {}  # by Dovecot's session id
+        self._ended_first: dict[str, Try] = {}  # session → its last line, which came before its try's
         self._judged: dict[str, list[Try]] = {}  # address → Dovecot's verdicts that wait for Postfix's line
         self._unexplained: dict[str, list[Try]] = {}  # address → Postfix's failures that wait for Dovecot's reason
         self._handlers = {
@@ -115,6 +116,7 @@ class Joiner:
         self._connections.clear()
         self._trouble_at.clear()
         self._sessions.clear()
+        self._ended_first.clear()
         self._judged.clear()
         self._unexplained.clear()
         self._newest = _LONG_AGO
@@ -125,6 +127,7 @@ class Joiner:
         self._sessions = {k: session for k, session in self._sessions.items() if session.last >= now - IDLE}
         for session in self._sessions.values():
             session.age(now)
+        self._ended_first = {k: ended for k, ended in self._ended_first.items() if ended.second >= now - DISORDER}
         self._judged = {k: tries for k, tries in self._judged.items() if tries[-1].second >= now - PATIENCE}
         self._unexplained = {k: tries for k, tries in self._unexplained.items() if tries[-1].second >= now - DISORDER}
 
@@ -198,7 +201,12 @@ class Joiner:
     def _backend(self, held: Attempts, i: int, session: str, process: str, driver: str) -> None:
         judged = Try(held, i, held.seconds[i], held.columns["user"][i], f"{process} {driver}")
         if session:
-            self._session(session, judged)
+            ended = self._ended_first.pop(session, None)
+            if ended and abs(ended.second - judged.second) <= DISORDER and ended.get("outcome") == judged.get("outcome"):
+                _enrich([judged], ended.held, ended.place)
+                ended.drop()
+            else:
+                self._session(session, judged)
             return
         ip = held.columns["client_ip"][i]
         if failure := _take(self._unexplained, ip, judged.user, judged.second, DISORDER):
@@ -230,12 +238,13 @@ class Joiner:
             self._session(name, Try(held, i, held.seconds[i], held.columns["user"][i]))
 
     def _ended_refused(self, held: Attempts, i: int, name: str) -> None:
-        """The last line of a connection; its try may have had a line of its own."""
+        """The last line of a connection; its try may have a line of its own, which another process wrote: before it, or just after."""
         session = self._sessions.pop(name, None) or Session()
         tries = session.young(held.seconds[i])
         _enrich(tries, held, i)
         if not any(each.get("outcome") == held.columns["outcome"][i] for each in tries):
             held.alive[i] = 1
+            self._ended_first[name] = Try(held, i, held.seconds[i], None)
 
 
 def _take(waiting: dict[str, list[Try]], ip: str, user: str | None, now: int, patience: int) -> Try | None:

@@ -270,30 +270,46 @@ def _connection(connections: dict[tuple, list[dict]], event: dict) -> list[dict]
 def _dovecot_sessions(events: list[dict]) -> None:
     """Of each session: its tries, and the line of the login process that ends them."""
     groups: dict[str, list[dict]] = {}
+    ended_first: dict[str, dict] = {}
     for event in events:
-        if event["role"] in ("backend", "refused"):
+        # Two processes write, so that the last line of a session may stand before the one of its try.
+        last = ended_first.pop(event["session"], None) if event["role"] == "backend" else None
+        if last and last["outcome"] == event["outcome"] and abs(last["second"] - event["second"]) <= 2:
+            last["alive"] = False
+            _learn(event, last)
+        elif event["role"] in ("backend", "refused"):
             groups.setdefault(event["session"], []).append(event)
-            continue
-        tries = groups.pop(event["session"], [])
-        # What is longer ago than Dovecot lets a login last cannot be mended any more, but it is still counted.
-        young = [each for each in tries if abs(event["second"] - each["second"]) <= 200]
-        if event["role"] == "login":
-            for each in young:
-                if each["cause"] == "unknown-user" and _same(each, event) and abs(each["second"] - event["second"]) <= 2:
-                    each["alive"] = False
-        elif event["role"] == "ended":
-            _merge(young, sum(each["alive"] for each in tries) - event["total"])
-            event["count"] = event["total"] - sum(each["alive"] for each in tries)
-            event["alive"] = event["count"] > 0
-        elif event["role"] == "ended-refused":
-            event["alive"] = all(each["outcome"] != event["outcome"] for each in young)
+        else:
+            _end_session(event, groups.pop(event["session"], []))
+            if event["role"] == "ended-refused" and event["alive"]:
+                ended_first[event["session"]] = event
+
+
+def _end_session(event: dict, tries: list[dict]) -> None:
+    # What is longer ago than Dovecot lets a login last cannot be mended any more, but it is still counted.
+    young = [each for each in tries if abs(event["second"] - each["second"]) <= 200]
+    if event["role"] == "login":
         for each in young:
-            each["service_raw"] = each["service_raw"] or event["service_raw"]
-            each["tls"] = each["tls"] or event["tls"]
-            # The login process names one mechanism, which may be another than that of an earlier try: one without a password
-            # cannot have had a wrong password.
-            if event["mechanism"] in ("PLAIN", "LOGIN") or each["cause"] != "wrong-password":
-                each["mechanism"] = each["mechanism"] or event["mechanism"]
+            if each["cause"] == "unknown-user" and _same(each, event) and abs(each["second"] - event["second"]) <= 2:
+                each["alive"] = False
+    elif event["role"] == "ended":
+        _merge(young, sum(each["alive"] for each in tries) - event["total"])
+        event["count"] = event["total"] - sum(each["alive"] for each in tries)
+        event["alive"] = event["count"] > 0
+    elif event["role"] == "ended-refused":
+        event["alive"] = all(each["outcome"] != event["outcome"] for each in young)
+    for each in young:
+        _learn(each, event)
+
+
+def _learn(each: dict, event: dict) -> None:
+    """A try learns what the login process says of its connection."""
+    each["service_raw"] = each["service_raw"] or event["service_raw"]
+    each["tls"] = each["tls"] or event["tls"]
+    # The login process names one mechanism, which may be another than that of an earlier try: one without a password
+    # cannot have had a wrong password.
+    if event["mechanism"] in ("PLAIN", "LOGIN") or each["cause"] != "wrong-password":
+        each["mechanism"] = each["mechanism"] or event["mechanism"]
 
 
 def _merge(tries: list[dict], surplus: int) -> None:

@@ -62,6 +62,19 @@ def test_two_tries_of_one_connection_are_two(tmp_path):
     assert attempts_of(tmp_path, *lines) == [("failure", "wrong-password", "a", 1)] * 2
 
 
+@pytest.mark.parametrize("login_first", [False, True])
+def test_the_last_line_of_a_connection_may_come_before_its_try(tmp_path, login_first):
+    """Both are written within a millisecond, by two processes: a busy machine logs them in either order."""
+    lines = [
+        f"10 dovecot: auth: plain(?,{IP},<s1>): Invalid base64 data in initial response",
+        f"10 dovecot: imap-login: Disconnected: Aborted login by logging out (sent invalid base64 in response): user=<>, method=PLAIN, rip={IP}, lip=192.0.2.9, session=<s1>",
+    ]
+    path = tmp_path / "mail.log"
+    path.write_text("".join(f"Nov  3 08:00:{line[:2]} mx {line[3:]}\n" for line in (lines[::-1] if login_first else lines)))
+    (attempt,) = read_logs(path, year=2026).table.to_pylist()
+    assert (attempt["outcome"], attempt["service"], attempt["mechanism"]) == ("malformed", "imap", "PLAIN")
+
+
 def test_two_databases_asked_for_one_try_are_one(tmp_path):
     lines = [
         f"10 dovecot: auth: passwd-file(a,{IP},<s1>): unknown user",
