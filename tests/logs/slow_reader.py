@@ -61,7 +61,7 @@ def read_slowly(path: Path, *, year: int, zone: tzinfo = UTC) -> tuple[list[dict
     calendar = Calendar(year, zone)
     events, offset = [], 0
     for number, raw in enumerate(lines, 1):
-        kind, event = _judge(raw.decode("utf-8", "replace").rstrip("\r"), calendar)
+        kind, event = _judge(raw.decode("utf-8", "replace").removesuffix("\r"), calendar)
         if kind == "other" and not _is_utf8(raw):
             kind = "undecodable"
         coverage[kind] += 1
