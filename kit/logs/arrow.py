@@ -37,9 +37,9 @@ def texts(values: Sequence[str | None]) -> pa.Array:
     return pa.Array.from_buffers(pa.string(), len(present), [known, pa.py_buffer(ends), pa.py_buffer(data)])
 
 
-def words(values: Sequence[str | None]) -> pa.Array:
-    """Texts that repeat themselves, each kept once; None as null."""
-    return texts(values).dictionary_encode()
+def words(which: npt.NDArray[np.int32], names: Sequence[str]) -> pa.DictionaryArray:
+    """Texts that repeat themselves, each kept once: of each row its place among the names, a negative one is null."""
+    return pa.DictionaryArray.from_arrays(numbers(which, pa.int32()), texts(names))
 
 
 def _bits(flags: npt.NDArray[np.bool_]) -> pa.Buffer:

@@ -16,10 +16,11 @@ import pyarrow.compute as pc
 from kit.errors import UnreadableInput
 from kit.logs.classes import LineClass, line_classes
 from kit.logs.clock import Clock
+from kit.logs.columns import Attempts
 from kit.logs.join import Joiner
 from kit.logs.scan import Scanner
 from kit.logs.source import Source, find_sources
-from kit.logs.table import SCHEMA, Attempts
+from kit.logs.table import ROWS, SCHEMA, Portion
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,18 +122,12 @@ class LogReader:
         self._attempts = 0
 
     def tables(self) -> Iterator[pa.Table]:
-        """Attempts as they become complete."""
-        joiner = Joiner()
+        """Attempts as they become complete, in tables of about ROWS rows."""
         # The parse makes many small objects and no cycles: the collector would only look at them in vain.
         collecting = gc.isenabled()
         gc.disable()
         try:
-            for source, clock in zip(self._sources, self._clocks, strict=True):
-                for batch in self._scanner.scan(source, clock):
-                    yield from self._table(joiner.feed(batch))
-                    if self._progress:
-                        self._progress(source)
-            yield from self._table(joiner.finish())
+            yield from map(self._chosen, self._portions())
         finally:
             if collecting:
                 gc.enable()
@@ -143,13 +138,27 @@ class LogReader:
                 next_step="Was it just rotated? The lines are then in its predecessor, such as mail.log.1",
             )
 
-    def _table(self, complete: Iterator[Attempts]) -> Iterator[pa.Table]:
-        for attempts in complete:
-            table = attempts.table()
-            self._attempts += pc.sum(table["count"]).as_py() or 0
-            yield self._chosen(table)
+    def _portions(self) -> Iterator[pa.Table]:
+        portion = Portion()
+        for attempts in self._complete():
+            portion.add(attempts)
+            if portion.rows >= ROWS:
+                yield portion.table()
+                portion = Portion()
+        if portion.rows:
+            yield portion.table()
+
+    def _complete(self) -> Iterator[Attempts]:
+        joiner = Joiner()
+        for source, clock in zip(self._sources, self._clocks, strict=True):
+            for batch in self._scanner.scan(source, clock):
+                yield from joiner.feed(batch)
+                if self._progress:
+                    self._progress(source)
+        yield from joiner.finish()
 
     def _chosen(self, table: pa.Table) -> pa.Table:
+        self._attempts += pc.sum(table["count"]).as_py() or 0
         if self._since:
             table = table.filter(pc.greater_equal(table["time"], pa.scalar(self._since, table["time"].type)))
         if self._until:

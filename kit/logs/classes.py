@@ -12,20 +12,18 @@ from kit.errors import KnowledgeError
 from kit.knowledge.load import load_table
 from kit.model import Cause, Outcome
 
-# The envelope of a line in canonical form, "TIME HOST PROGRAM[PID]: message". The time is RFC 3164's or ISO 8601's.
+# A line in canonical form is "TIME HOST PROGRAM[PID]: message". The time is RFC 3164's or ISO 8601's.
 TIME: Final = r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[\d.,]{0,12}(?:Z|[+-]\d\d:?\d\d)?"
-HEAD: Final = rf"(?P<time>{TIME}) (?P<host>\S{{1,255}}) "
-PID: Final = r"(?:\[(?P<pid>\d{1,10})\])?: "
 
 # What is read from a line, by its role; kit.logs.join has a handler for each role.
 _CLIENT: Final = ("client_name", "client_ip", "client_port")
 _SESSION: Final = ("service", "user", "mechanism", "client_ip", "tls", "session")
 ROLES: Final[dict[str, tuple[str, ...]]] = {
-    "verdict": ("host", "program", "pid", *_CLIENT, "mechanism", "reason", "user"),
-    "success": ("host", "program", "pid", *_CLIENT, "mechanism", "user"),
-    "lost": ("host", "program", "pid", "client_ip"),
-    "summary": ("host", "program", "pid", "client_ip", "good", "total"),
-    "trouble": ("host", "program", "pid"),
+    "verdict": ("origin", "host", "program", *_CLIENT, "mechanism", "reason", "user"),
+    "success": ("origin", "host", "program", *_CLIENT, "mechanism", "user"),
+    "lost": ("origin", "client_ip"),
+    "summary": ("origin", "client_ip", "good", "total"),
+    "trouble": ("origin",),
     "backend": ("host", "process", "driver", "user", "client_ip", "session", "reason"),
     "login": ("host", *_SESSION),
     "ended": ("host", "total", *_SESSION),
@@ -36,6 +34,11 @@ ROLES: Final[dict[str, tuple[str, ...]]] = {
 _NAMED: Final = re.compile(r"\(\?P<(\w+)>")
 
 Row = tuple[str, ...]
+
+
+def envelope(program: str) -> str:
+    """A pattern of what stands before the message; its group `origin` is host, program and process id, as in the line."""
+    return rf"(?P<time>{TIME}) (?P<origin>(?P<host>\S{{1,255}}) (?P<program>{program})(?:\[\d{{1,10}}\])?): "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +93,7 @@ def _line_class(entry: dict[str, Any], programs: dict[str, str]) -> LineClass:
         wanted = ("time", *ROLES[role])
         # Groups that the role has no use for are not captured. A line of another class still gives a row, an empty one, so
         # that rows and lines stay one to one; the empty group at the end makes each row a tuple.
-        text = rf"^{HEAD}(?P<program>{program}){PID}(?:{entry['pattern']})()$|^.*$"
+        text = rf"^{envelope(program)}(?:{entry['pattern']})()$|^.*$"
         text = _NAMED.sub(lambda group: group[0] if group[1] in wanted else "(?:", text)
         pattern = re.compile(text, re.MULTILINE | re.ASCII)
         return LineClass(

@@ -26,6 +26,7 @@ for _number, _name in enumerate(("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul"
     _MONTHS[tuple((ord(_letter) - 48) & 31 for _letter in _name)] = _number
 _DAYS: Final = np.array([31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
 _ZONED: Final = re.compile(r"(?:Z|[+-]\d\d:?\d\d)$")
+_RFC3164: Final = len("Nov  3 08:12:44")
 _WEEK: Final = 7 * 86_400
 _YEAR: Final = 365 * 86_400
 
@@ -59,11 +60,11 @@ class Clock:
 
     def micros(self, stamps: Sequence[str]) -> Micros:
         """Microseconds since the epoch for each stamp; UNREADABLE where there is no such time."""
-        digits = [stamp[0] <= "9" for stamp in stamps]
+        if sum(map(len, stamps)) == _RFC3164 * len(stamps):  # ISO 8601 is longer
+            return self._rfc3164(stamps)
+        digits = [len(stamp) > _RFC3164 for stamp in stamps]
         if all(digits):
             return self._iso(stamps)
-        if not any(digits):
-            return self._rfc3164(stamps)
         result = np.empty(len(stamps), np.int64)
         mask = np.array(digits)
         result[mask] = self._iso([s for s, d in zip(stamps, digits, strict=True) if d])
@@ -71,10 +72,11 @@ class Clock:
         return result
 
     def _rfc3164(self, stamps: Sequence[str]) -> Micros:
-        table = np.frombuffer("".join(stamps).encode("ascii"), np.uint8).reshape(-1, 15).astype(np.int64) - 48
-        month = _MONTHS[table[:, 0] & 31, table[:, 1] & 31, table[:, 2] & 31]
-        day = np.maximum(table[:, 4], 0) * 10 + table[:, 5]
-        hour, minute, second = (table[:, i] * 10 + table[:, i + 1] for i in (7, 10, 13))
+        table = np.frombuffer("".join(stamps).encode("ascii"), np.uint8).reshape(-1, _RFC3164)
+        digits = [column.astype(np.int64) - 48 for column in table.T]
+        month = _MONTHS[digits[0] & 31, digits[1] & 31, digits[2] & 31]
+        day = np.maximum(digits[4], 0) * 10 + digits[5]
+        hour, minute, second = (digits[i] * 10 + digits[i + 1] for i in (7, 10, 13))
         # What never was must not count as a step back either: it would move the year of all that follows.
         real = (month >= 0) & (day >= 1) & (day <= _DAYS[month]) & (hour < 24) & (minute < 60) & (second < 61)
         micros = np.full(len(stamps), UNREADABLE)

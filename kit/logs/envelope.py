@@ -7,9 +7,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from kit.logs.classes import HEAD, PID, TIME
+from kit.logs.classes import TIME, envelope
 
-_CANONICAL: Final = re.compile(rf"{HEAD}(?P<program>[^\s\[\]:]{{1,128}}){PID}(?P<message>.*)", re.ASCII | re.DOTALL)
+_CANONICAL: Final = re.compile(envelope(r"[^\s\[\]:]{1,128}") + "(?P<message>.*)", re.ASCII | re.DOTALL)
 # RFC 5424 section 6: <PRI>1 TIME HOST APP PROCID MSGID SD MSG, "-" for what is missing. Structured data may hold an escaped "]".
 _RFC5424: Final = re.compile(
     r"<\d{1,3}>1 (?P<time>\S{1,64}) (?P<host>\S{1,255}) (?P<program>\S{1,48}) (?P<pid>\S{1,128}) \S{1,32} "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -16,8 +16,6 @@ from kit.errors import KitError, UsageError
 from kit.logs.table import SCHEMA
 
 Write = Callable[[pa.Table], None]
-ROWS: Final = 1 << 16
-"""Rows that are summed and written at once."""
 
 
 @contextmanager
@@ -50,29 +48,13 @@ def open_export(path: Path) -> Iterator[Write]:
                 Path(temporary).unlink()
 
 
-def in_portions(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """The same rows in fewer tables, each word of a column kept once: what follows costs less."""
-    waiting: list[pa.Table] = []
-    for table in tables:
-        waiting.append(table)
-        if sum(map(len, waiting)) >= ROWS:
-            yield _joined(waiting)
-            waiting = []
-    if waiting:
-        yield _joined(waiting)
-
-
-def _joined(tables: list[pa.Table]) -> pa.Table:
-    return pa.concat_tables(tables).unify_dictionaries().combine_chunks()
-
-
 @contextmanager
 def _parquet(path: str) -> Iterator[Write]:
     import pyarrow.parquet as pq  # noqa: PLC0415 - only who writes Parquet pays for it
 
-    # What hardly ever repeats gains nothing from a dictionary.
+    # What hardly ever repeats gains nothing from a dictionary, and nobody asks for texts from one to another.
     words = [field.name for field in SCHEMA if pa.types.is_dictionary(field.type)]
-    with pq.ParquetWriter(path, SCHEMA, compression="zstd", compression_level=1, use_dictionary=words) as writer:
+    with pq.ParquetWriter(path, SCHEMA, compression="zstd", compression_level=1, use_dictionary=words, write_statistics=["time"]) as writer:
         yield writer.write_table
 
 

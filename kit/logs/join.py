@@ -23,8 +23,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from kit.logs.columns import Attempts, say
 from kit.logs.scan import Batch
-from kit.logs.table import Attempts
 from kit.logs.tries import IDLE, WINDOW, Connection, Session, Try
 from kit.model import Cause, Outcome
 
@@ -36,24 +36,32 @@ MOST_HELD: Final = 50_000
 """Candidate lines whose attempts may wait for lines to come."""
 _DAY: Final = 86_400
 
+# A member of an Enum costs more to look up than all else that is done with it.
+_FAILURE: Final = Outcome.FAILURE.value
+_CREDENTIALS: Final = Cause.CREDENTIALS.value
+_UNKNOWN_USER: Final = Cause.UNKNOWN_USER.value
+_WRONG_PASSWORD: Final = Cause.WRONG_PASSWORD.value
+
 _FROM: Final = re.compile(r"disconnect from ([^\[]{1,255})\[([^\]]{2,64})\](?::(\d{1,5}))?")
 _LONG_AGO: Final = -(1 << 62)
 _PLAINTEXT: Final = frozenset(("PLAIN", "LOGIN"))
 # Tries of Postfix that Dovecot may have judged: a password was sent, whatever Postfix has heard of the answer.
-_JUDGED: Final = frozenset((Outcome.FAILURE.value, Outcome.SERVER_ERROR.value))
-# What each role's handler takes of the row, behind the batch and the place of the line in it.
+_JUDGED: Final = frozenset((_FAILURE, Outcome.SERVER_ERROR.value))
+# What each role's handler takes of what the line says, behind the batch and the place of the line in it.
 _TAKES: Final[dict[str, tuple[str, ...]]] = {
-    "verdict": ("host", "program", "pid"),
-    "success": ("host", "program", "pid"),
-    "lost": ("host", "program", "pid"),
-    "summary": ("host", "program", "pid", "good", "total"),
-    "trouble": ("host", "program", "pid"),
-    "backend": ("session", "process", "driver"),
-    "login": ("session",),
+    "verdict": ("origin", "client_ip", "user", "outcome"),
+    "success": ("origin", "client_ip", "user"),
+    "lost": ("origin", "client_ip"),
+    "summary": ("origin", "client_ip", "good", "total"),
+    "trouble": ("origin",),
+    "backend": ("client_ip", "user", "session", "process", "driver"),
+    "login": ("session", "user"),
     "ended": ("session", "total"),
-    "refused": ("session",),
+    "refused": ("session", "user"),
     "ended-refused": ("session",),
 }
+# These say something about attempts that have lines of their own.
+_BESIDE: Final = frozenset(("lost", "summary", "trouble"))
 # Each line of these roles is an attempt, until another line is found to tell of the same.
 _ATTEMPTS: Final = frozenset(("verdict", "backend", "login", "refused"))
 
@@ -64,8 +72,8 @@ class Joiner:
     def __init__(self) -> None:
         self._held: deque[Attempts] = deque()
         self._newest = _LONG_AGO
-        self._connections: dict[tuple[str, str, str], Connection] = {}
-        self._trouble_at: dict[tuple[str, str, str], int] = {}  # process → when it could not reach the authentication server
+        self._connections: dict[str, Connection] = {}  # by host, program and process id
+        self._trouble_at: dict[str, int] = {}  # process → when it could not reach the authentication server
         self._sessions: dict[str, Session] = {}  # by Dovecot's session id
         self._ended_first: dict[str, Try] = {}  # session → its last line, which came before its try's
         self._judged: dict[str, list[Try]] = {}  # address → Dovecot's verdicts that wait for Postfix's line
@@ -93,11 +101,13 @@ class Joiner:
         handlers = np.full(len(batch.lines), None, object)
         arguments: list[tuple[Any, ...]] = [()] * len(batch.lines)
         for events in batch.events:
-            held.fill(events)
-            if (role := events.line_class.role) in _ATTEMPTS:
+            role, said = events.line_class.role, say(events)
+            if role not in _BESIDE:
+                held.fill(events.index, said)
+            if role in _ATTEMPTS:
                 np.frombuffer(held.alive, np.uint8)[events.index] = 1
             handlers[events.index] = self._handlers[role]
-            takes = [events.columns.get(name) or repeat("") for name in _TAKES[role]]
+            takes = [repeat(texts) if isinstance(texts, str) or texts is None else texts for texts in map(said.get, _TAKES[role])]
             for given in zip(repeat(held), events.index.tolist(), *takes):
                 arguments[given[1]] = given
         for handler, given in zip(handlers.tolist(), arguments, strict=True):
@@ -133,73 +143,70 @@ class Joiner:
 
     # -------------------------------------------------------------------------------------- Postfix
 
-    def _connection(self, key: tuple[str, str, str], now: int, ip: str) -> Connection:
+    def _connection(self, origin: str, now: int, ip: str) -> Connection:
         """The connection of that process; a new one where the last has been silent for long, or had another client."""
-        found = self._connections.get(key)
+        found = self._connections.get(origin)
         if found is None or not found.goes_on(now, ip):
-            found = self._connections[key] = Connection(ip)
+            found = self._connections[origin] = Connection(ip)
         found.last = now
         return found
 
-    def _verdict(self, held: Attempts, i: int, host: str, program: str, pid: str) -> None:
-        ip, second, user = held.columns["client_ip"][i], held.seconds[i], held.columns["user"][i]
-        self._connection((host, program, pid), second, ip).failures += 1
-        outcome = held.columns["outcome"][i]
-        if outcome == Outcome.FAILURE and abs(second - self._trouble_at.get((host, program, pid), _LONG_AGO)) <= DISORDER:
+    def _verdict(self, held: Attempts, i: int, origin: str, ip: str, user: str | None, outcome: str) -> None:
+        second = held.seconds[i]
+        self._connection(origin, second, ip).failures += 1
+        if outcome == _FAILURE and abs(second - self._trouble_at.get(origin, _LONG_AGO)) <= DISORDER:
             held.columns["outcome"][i], held.columns["cause"][i] = Outcome.SERVER_ERROR.value, Cause.BACKEND_UNAVAILABLE.value
             return
         if outcome not in _JUDGED:
             return
         if judged := _take(self._judged, ip, user, second, PATIENCE):
             _explain(Try(held, i, second, user), judged)
-        elif outcome == Outcome.FAILURE:
+        elif outcome == _FAILURE:
             self._unexplained.setdefault(ip, []).append(Try(held, i, second, user))
 
-    def _trouble(self, held: Attempts, i: int, host: str, program: str, pid: str) -> None:
-        self._trouble_at[host, program, pid] = held.seconds[i]
+    def _trouble(self, held: Attempts, i: int, origin: str) -> None:
+        self._trouble_at[origin] = held.seconds[i]
 
-    def _success(self, held: Attempts, i: int, host: str, program: str, pid: str) -> None:
-        ip, second = held.columns["client_ip"][i], held.seconds[i]
-        connection = self._connection((host, program, pid), second, ip)
+    def _success(self, held: Attempts, i: int, origin: str, ip: str, user: str | None) -> None:
+        second = held.seconds[i]
+        connection = self._connection(origin, second, ip)
         if not connection.success:  # a second message needs no second sign-in
             connection.success = True
             held.alive[i] = 1
             if waiting := self._judged.get(ip):
-                _drop_chain(waiting, held.columns["user"][i], second)
+                _drop_chain(waiting, user, second)
 
-    def _lost(self, held: Attempts, i: int, host: str, program: str, pid: str) -> None:
-        self._connection((host, program, pid), held.seconds[i], held.columns["client_ip"][i]).lost = True
+    def _lost(self, held: Attempts, i: int, origin: str, ip: str) -> None:
+        self._connection(origin, held.seconds[i], ip).lost = True
 
-    def _summary(self, held: Attempts, i: int, host: str, program: str, pid: str, good: str, total: str) -> None:
-        connection = self._connections.pop((host, program, pid), None)
-        if connection is None or not connection.goes_on(held.seconds[i], held.columns["client_ip"][i]):
+    def _summary(self, held: Attempts, i: int, origin: str, ip: str, good: str, total: str) -> None:
+        connection = self._connections.pop(origin, None)
+        if connection is None or not connection.goes_on(held.seconds[i], ip):
             connection = Connection("")
         succeeded = int(good)
         missing = (int(total) - succeeded if total else 0) - connection.failures
+        if missing <= 0 and (connection.success or not succeeded):
+            return
+        known = _from_summary(held.batch.lines[i], origin)
         if succeeded and not connection.success:
-            self._add(held, i, Outcome.SUCCESS, Cause.NONE)
+            held.add(i, known, Outcome.SUCCESS, Cause.NONE)
         if missing > 0 and connection.lost:
             # The client went away before Postfix answered its AUTH. Dovecot may have judged it already.
             missing -= 1
-            if judged := _take(self._judged, _client(held, i)["client_ip"], None, held.seconds[i], PATIENCE):
-                judged.set("service_raw", program)
-                judged.set("server", "postfix")
+            if judged := _take(self._judged, ip, None, held.seconds[i], PATIENCE):
+                judged.set("service_raw", known["service_raw"])
+                judged.set("server", known["server"])
             else:
-                self._add(held, i, Outcome.ABORTED, Cause.ABORTED)
+                held.add(i, known, Outcome.ABORTED, Cause.ABORTED)
         if missing > 0:
             # AUTH commands that were answered without a try: not offered here, or already signed in.
             tried = connection.failures or connection.success or succeeded
-            self._add(held, i, Outcome.REFUSED, Cause.UNKNOWN if tried else Cause.AUTH_NOT_OFFERED, missing)
-
-    @staticmethod
-    def _add(held: Attempts, i: int, outcome: Outcome, cause: Cause, count: int = 1) -> None:
-        fields = {name: held.columns[name][i] for name in ("host", "server", "service_raw")}
-        held.extra.append((i, {**fields, **_client(held, i), "outcome": outcome.value, "cause": cause.value, "count": count}))
+            held.add(i, known, Outcome.REFUSED, Cause.UNKNOWN if tried else Cause.AUTH_NOT_OFFERED, missing)
 
     # -------------------------------------------------------------------------------------- Dovecot
 
-    def _backend(self, held: Attempts, i: int, session: str, process: str, driver: str) -> None:
-        judged = Try(held, i, held.seconds[i], held.columns["user"][i], f"{process} {driver}")
+    def _backend(self, held: Attempts, i: int, ip: str, user: str | None, session: str, process: str, driver: str) -> None:
+        judged = Try(held, i, held.seconds[i], user, f"{process} {driver}")
         if session:
             ended = self._ended_first.pop(session, None)
             if ended and abs(ended.second - judged.second) <= DISORDER and ended.get("outcome") == judged.get("outcome"):
@@ -208,8 +215,7 @@ class Joiner:
             else:
                 self._session(session, judged)
             return
-        ip = held.columns["client_ip"][i]
-        if failure := _take(self._unexplained, ip, judged.user, judged.second, DISORDER):
+        if failure := _take(self._unexplained, ip, user, judged.second, DISORDER):
             _explain(failure, judged)
         else:
             self._judged.setdefault(ip, []).append(judged)
@@ -217,25 +223,25 @@ class Joiner:
     def _session(self, name: str, each: Try) -> None:
         self._sessions.setdefault(name, Session()).add(each)
 
-    def _login(self, held: Attempts, i: int, name: str) -> None:
+    def _login(self, held: Attempts, i: int, name: str, user: str | None) -> None:
         if session := self._sessions.pop(name, None):
             tries = session.young(held.seconds[i])
-            _drop_chain(tries, held.columns["user"][i], held.seconds[i])
+            _drop_chain(tries, user, held.seconds[i])
             _enrich(tries, held, i)
 
     def _ended(self, held: Attempts, i: int, name: str, total: str) -> None:
         session, count = self._sessions.pop(name, None) or Session(), int(total)
-        tries = session.young(held.seconds[i])
-        _merge_chains(tries, session.count() - count)
+        tries, known = session.young(held.seconds[i]), session.count()
+        if known > count:
+            _merge_chains(tries, known - count)
         _enrich(tries, held, i)
-        missing = count - session.count()
-        if missing > 0:  # the auth process does not log
+        if known < count:  # the auth process does not log
             held.alive[i] = 1
-            held.count[i] = missing
+            held.count[i] = count - known
 
-    def _refused(self, held: Attempts, i: int, name: str) -> None:
+    def _refused(self, held: Attempts, i: int, name: str, user: str | None) -> None:
         if name:
-            self._session(name, Try(held, i, held.seconds[i], held.columns["user"][i]))
+            self._session(name, Try(held, i, held.seconds[i], user))
 
     def _ended_refused(self, held: Attempts, i: int, name: str) -> None:
         """The last line of a connection; its try may have a line of its own, which another process wrote: before it, or just after."""
@@ -264,7 +270,7 @@ def _take(waiting: dict[str, list[Try]], ip: str, user: str | None, now: int, pa
 def _drop_chain(earlier: list[Try], user: str | None, now: int) -> None:
     """Where several password databases are asked in turn, "unknown user" from the first is no failed try."""
     for each in earlier:
-        if each.get("cause") == Cause.UNKNOWN_USER and _same_user(each.user, user) and abs(now - each.second) <= DISORDER:
+        if each.get("cause") == _UNKNOWN_USER and _same_user(each.user, user) and abs(now - each.second) <= DISORDER:
             each.drop()
 
 
@@ -274,7 +280,7 @@ def _merge_chains(tries: list[Try], surplus: int) -> None:
         if surplus > 0 and earlier.user == later.user and earlier.driver != later.driver and later.second - earlier.second <= DISORDER:
             surplus -= 1
             earlier.drop()
-            if later.get("cause") == Cause.UNKNOWN_USER:
+            if later.get("cause") == _UNKNOWN_USER:
                 later.set("cause", earlier.get("cause"))
 
 
@@ -283,7 +289,7 @@ def _explain(failure: Try, judged: Try) -> None:
     judged.drop()
     if failure.user is None:
         failure.set("user", judged.user)
-    if failure.get("outcome") == Outcome.FAILURE and failure.get("cause") == Cause.CREDENTIALS:
+    if failure.get("outcome") == _FAILURE and failure.get("cause") == _CREDENTIALS:
         failure.set("outcome", judged.get("outcome"))
         failure.set("cause", judged.get("cause"))
 
@@ -293,13 +299,11 @@ def _enrich(tries: list[Try], held: Attempts, i: int) -> None:
 
     It names one mechanism. Where a password database has judged a password, that cannot have been one without a password.
     """
-    mechanism = held.columns["mechanism"][i]
+    known = [(field, held.columns[field][i]) for field in ("service_raw", "tls", "mechanism")]
     for each in tries:
-        for field in ("service_raw", "tls"):
-            if each.get(field) is None:
-                each.set(field, held.columns[field][i])
-        if each.get("mechanism") is None and (mechanism in _PLAINTEXT or each.get("cause") != Cause.WRONG_PASSWORD):
-            each.set("mechanism", mechanism)
+        for field, value in known:
+            if each.get(field) is None and (field != "mechanism" or value in _PLAINTEXT or each.get("cause") != _WRONG_PASSWORD):
+                each.set(field, value)
 
 
 def _same_user(one: str | None, other: str | None) -> bool:
@@ -310,8 +314,16 @@ def _same_user(one: str | None, other: str | None) -> bool:
     return one == other or one == other.partition("@")[0] or one.partition("@")[0] == other
 
 
-def _client(held: Attempts, i: int) -> dict[str, Any]:
-    """The client in a `disconnect` line. Few are looked at, so its class does not capture it."""
-    found = _FROM.search(held.batch.lines[i])
+def _from_summary(line: str, origin: str) -> dict[str, str | None]:
+    """What a `disconnect` line tells of an attempt. Few are looked at, so its class does not capture that."""
+    host, _, program = origin.partition(" ")
+    found = _FROM.search(line)
     name, ip, port = found.groups() if found else (None, "", None)
-    return {"client_name": None if name == "unknown" else name, "client_ip": ip.removeprefix("::ffff:"), "client_port": port}
+    return {
+        "host": host,
+        "server": "postfix",
+        "service_raw": program.partition("[")[0],
+        "client_name": None if name == "unknown" else name,
+        "client_ip": ip.removeprefix("::ffff:"),
+        "client_port": port,
+    }

@@ -10,9 +10,9 @@ the needles decide about speed only, never about the answer.
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Final
 
 import ahocorasick_rs
@@ -161,13 +161,8 @@ class Scanner:
         chosen, needles = self._candidates(block, ends)
         starts = np.where(chosen > 0, ends[chosen - 1] + 1, 0)
         bounds = zip(starts.tolist(), ends[chosen].tolist(), strict=True)
-        broken: set[int] = set()
-        try:
-            text = str(block, "ascii")  # the places of letters are those of bytes
-            lines = [text[a:b] for a, b in bounds] if "\r" not in text else [text[a:b].removesuffix("\r") for a, b in bounds]
-        except UnicodeDecodeError:
-            broken = _broken_lines(block, ends)
-            lines = [str(block[a:b], "utf-8", "replace").removesuffix("\r") for a, b in bounds]
+        lines = [str(block[a:b], "utf-8", "replace").removesuffix("\r") for a, b in bounds]
+        broken = _broken_lines(block, ends)
         if broken:
             numbers = chosen.tolist()
             into.broken.update(len(into.lines) + i for i, line in enumerate(numbers) if line in broken)
@@ -186,10 +181,12 @@ class Scanner:
         hits = self._find.find_matches_as_indexes(block)
         if not hits:
             return np.empty(0, np.int64), np.empty(0, np.int64)
-        table = np.fromiter(chain.from_iterable(hits), np.int64, 3 * len(hits)).reshape(-1, 3)
-        line = np.searchsorted(ends, table[:, 1])
-        first = np.flatnonzero(np.diff(line, prepend=-1))
-        return line[first], np.minimum.reduceat(table[:, 0], first)
+        numbers, positions, _ = zip(*hits, strict=True)
+        line = ends.searchsorted(_integers(positions))
+        another = np.ones(len(line), bool)
+        np.not_equal(line[1:], line[:-1], out=another[1:])
+        first = np.flatnonzero(another)
+        return line[first], np.minimum.reduceat(_integers(numbers), first)
 
     def _match(self, name: str, clock: Clock, found: _Candidates) -> Batch:
         """Gives each candidate its class, and the tally what has none."""
@@ -262,8 +259,15 @@ class Scanner:
                 self.tally.innocent(i not in found.broken)
 
 
+def _integers(values: Sequence[int]) -> Ints:
+    """What `np.array` does, in half the time."""
+    return np.frombuffer(struct.pack(f"{len(values)}q", *values), np.int64)
+
+
 def _broken_lines(block: memoryview, ends: Ints) -> set[int]:
     """The lines of a block that are no UTF-8."""
+    if np.frombuffer(block, np.uint8).max(initial=0) < 128:
+        return set()
     broken, start = set(), 0
     for i, end in enumerate(ends.tolist()):
         try:

@@ -7,9 +7,10 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -29,6 +30,10 @@ _SPECIAL: Final = {
 }
 
 _PACKED: Final = {b"\xfd7zXZ\0": "xz", b"BZh": "bzip2", b"\x28\xb5\x2f\xfd": "zstd"}
+
+
+Fill = Callable[[memoryview], int]
+"""Writes the next bytes of a stream into a buffer: how many, 0 at the end."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,7 +66,7 @@ class Source:
         if self.problem:
             return
         with self._open() as stream:
-            yield from _whole_lines(self._plain(stream))
+            yield from _whole_lines(*self._plain(stream))
 
     def _open(self) -> BinaryIO:
         if self.path is None:
@@ -74,36 +79,40 @@ class Source:
         except OSError as fault:
             raise _unreadable(self.name, fault) from fault
 
-    def _plain(self, stream: BinaryIO) -> Iterator[bytes]:
-        """Decompressed chunks. A read that fails half-way ends them and is told in `problem`."""
-        chunks = self._chunks(stream)
+    def _plain(self, stream: BinaryIO) -> tuple[bytes, Fill]:
+        """The first bytes, decompressed, and what fills a buffer with those that follow."""
+        chunks = iter(partial(self._read, stream), b"")
         first = next(chunks, b"")
         while len(first) < 2 and (more := next(chunks, b"")):
             first += more
+        fill = partial(self._fill, stream)
         if first.startswith(b"\x1f\x8b"):
             chunks = self._gunzip(first, chunks)
             first = next(chunks, b"")
+            fill = partial(_pour, chunks)
         if packed := next((name for magic, name in _PACKED.items() if first.startswith(magic)), None):
             raise UnreadableInput(
                 f"is packed with {packed}", where=self.name, next_step=f"Unpack it on the way: {packed} -dc FILE | kit logs -"
             )
         if _is_binary(first[:4096]):
             raise UnreadableInput("is not a text log", where=self.name, next_step="Give the mail log itself, plain or gzipped")
-        if first:
-            yield first
-            yield from chunks
+        return first, fill
 
-    def _chunks(self, stream: BinaryIO) -> Iterator[bytes]:
-        while True:
-            try:
-                chunk = stream.read(BLOCK)
-            except OSError as fault:
-                self.problem = f"reading stopped after {self.taken:,} bytes: {fault.strerror or fault}"
-                return
-            if not chunk:
-                return
-            self.taken += len(chunk)
-            yield chunk
+    def _fill(self, stream: BinaryIO, buffer: memoryview) -> int:
+        """A read that fails half-way ends the stream and is told in `problem`."""
+        try:
+            got: int | None = stream.readinto(buffer)  # type: ignore[attr-defined]  # a raw stream has it
+            if got is None:
+                raise BlockingIOError("it is not ready, and does not let one wait")
+        except OSError as fault:
+            self.problem = f"reading stopped after {self.taken:,} bytes: {fault.strerror or fault}"
+            return 0
+        self.taken += got
+        return got
+
+    def _read(self, stream: BinaryIO) -> bytes:
+        buffer = memoryview(bytearray(BLOCK))
+        return bytes(buffer[: self._fill(stream, buffer)])
 
     def _gunzip(self, chunk: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
         """RFC 1952: members one after the other. Bounded memory however well it was packed."""
@@ -227,14 +236,21 @@ def _is_binary(head: bytes) -> bool:
     return controls > max(8, len(head) // 20)
 
 
-def _whole_lines(chunks: Iterator[bytes]) -> Iterator[tuple[int, memoryview]]:
-    """One buffer serves all blocks: a gigabyte of log is copied once, and nothing is allocated for it."""
+def _pour(chunks: Iterator[bytes], buffer: memoryview) -> int:
+    chunk = next(chunks, b"")
+    buffer[: len(chunk)] = chunk
+    return len(chunk)
+
+
+def _whole_lines(first: bytes, fill: Fill) -> Iterator[tuple[int, memoryview]]:
+    """One buffer serves all blocks: nothing is allocated or copied for a gigabyte of log."""
     buffer = bytearray(LONGEST_LINE + 2 * BLOCK)
     view = memoryview(buffer)
+    view[: len(first)] = first
     offset = kept = 0  # the buffer begins with the bytes of a line that is not whole yet
-    for chunk in chunks:
-        filled = kept + len(chunk)
-        view[kept:filled] = chunk
+    got = len(first)
+    while got:
+        filled = kept + got
         if end := buffer.rfind(b"\n", 0, filled) + 1:
             yield offset, view[:end]
             offset += end
@@ -243,22 +259,25 @@ def _whole_lines(chunks: Iterator[bytes]) -> Iterator[tuple[int, memoryview]]:
         elif filled < LONGEST_LINE:
             kept = filled
         else:
-            length, rest = _skip_line(filled, chunks)
+            skipped, begin, end = _skip_line(buffer, fill)
             cut = LONGEST_LINE - 1
             while buffer[cut] & 0xC0 == 0x80 and cut > LONGEST_LINE - 4:  # not within a character: the line would count as no UTF-8
                 cut -= 1
             buffer[cut] = 10
             yield offset, view[: cut + 1]
-            offset, kept = offset + length, len(rest)
-            view[:kept] = rest
+            offset += filled + skipped
+            kept = end - begin
+            buffer[:kept] = buffer[begin:end]
+        got = fill(view[kept : kept + BLOCK])
     if kept:
         yield offset, view[:kept]
 
 
-def _skip_line(length: int, chunks: Iterator[bytes]) -> tuple[int, bytes]:
-    """Reads on to the end of a line that is too long: its whole length, and what was read beyond it."""
-    for chunk in chunks:
-        if end := chunk.find(b"\n") + 1:
-            return length + end, chunk[end:]
-        length += len(chunk)
-    return length, b""
+def _skip_line(buffer: bytearray, fill: Fill) -> tuple[int, int, int]:
+    """Reads on to the end of a line that is too long: how many bytes that was, and where in the buffer what follows it stands."""
+    skipped = 0
+    while got := fill(memoryview(buffer)[LONGEST_LINE : LONGEST_LINE + BLOCK]):
+        if begin := buffer.find(b"\n", LONGEST_LINE, LONGEST_LINE + got) + 1:
+            return skipped + begin - LONGEST_LINE, begin, LONGEST_LINE + got
+        skipped += got
+    return skipped, 0, 0

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
-from kit.logs.table import Attempts
+from kit.logs.columns import Attempts
 
 WINDOW: Final = 200
 """Seconds. Dovecot's login line comes when the connection ends, up to three minutes after the try."""
@@ -12,7 +13,8 @@ IDLE: Final = 3600
 """Seconds after which a connection without a line is forgotten."""
 
 
-class Try(NamedTuple):
+@dataclass(slots=True)
+class Try:
     """An attempt that may still learn from lines to come."""
 
     held: Attempts
@@ -23,8 +25,7 @@ class Try(NamedTuple):
 
     def get(self, field: str) -> str | None:
         """A field, as far as it is known."""
-        value: str | None = self.held.columns[field][self.place]
-        return value
+        return self.held.columns[field][self.place]
 
     def set(self, field: str, value: str | None) -> None:
         """Writes what a later line has told."""

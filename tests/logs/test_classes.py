@@ -11,7 +11,7 @@ from importlib.resources import files
 import pytest
 
 from kit.logs.authlog import LogReader, collect, read_logs
-from kit.logs.classes import HEAD, PID, line_classes
+from kit.logs.classes import envelope, line_classes
 from kit.model import Cause, Outcome, Service
 from kit.redact import mask
 
@@ -32,7 +32,7 @@ def read_line(tmp_path, *lines: str, **options):
 
 
 def whole_line(entry: dict) -> re.Pattern[str]:
-    return re.compile(rf"^{HEAD}(?:{TABLE['program'][entry['program']]}){PID}(?:{entry['pattern']})$", re.MULTILINE | re.ASCII)
+    return re.compile(rf"^{envelope(TABLE['program'][entry['program']])}(?:{entry['pattern']})$", re.MULTILINE | re.ASCII)
 
 
 # ------------------------------------------------------------------------------------------------ the table
@@ -129,7 +129,7 @@ def test_lost_after_auth(tmp_path, counts, expected):
 def test_class_taken_away_leaves_its_lines_not_understood(tmp_path, entry):
     rest = tuple(c for c in line_classes() if c.id != entry["id"])
     lines = [example["line"] for example in entry["example"]]
-    messages = [re.sub(rf"^{HEAD}\S+?{PID}", "", line, flags=re.ASCII) for line in lines]
+    messages = [re.sub("^" + envelope(r"\S+?"), "", line, flags=re.ASCII) for line in lines]
     if entry["role"] == "none":  # innocent lines are classed because some of them hold a suspicious word; not each does
         lines = [line for line, message in zip(lines, messages, strict=True) if any(word in message for word in SUSPICION)]
         if not lines:
@@ -171,7 +171,7 @@ def slow_lines(entry: dict, size: int):
     """Lines of about so many characters that come near to matching: each piece of the example, and each separator, over and over."""
     for example in entry["example"]:
         line = example["line"]
-        head = re.match(rf"{HEAD}[^\s\[\]:]+{PID}", line, re.ASCII).end()
+        head = re.match(envelope(r"[^\s\[\]:]+"), line, re.ASCII).end()
         message = line[head:]
         pieces = [message, *re.split(r"(?<=[ ,:=<>()\[\]])", message), *{c for c in message if not c.isalnum()}, ", ", "> ", "a", "a ", "1"]
         for piece in dict.fromkeys(filter(None, pieces)):

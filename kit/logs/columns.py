@@ -1,0 +1,181 @@
+"""What lines say, in columns: attempts that may still learn from lines to come."""
+
+from __future__ import annotations
+
+from array import array
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import count, islice
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from kit.logs.classes import LineClass
+from kit.logs.scan import Batch, Events, Ints
+from kit.model import Cause, Outcome
+
+# What the columns hold, and what servers write there for nothing.
+FIELDS: Final[dict[str, tuple[str, ...]]] = {
+    "host": (),
+    "server": (),
+    "service_raw": (),
+    "outcome": (),
+    "cause": (),
+    "user": (),
+    "client_ip": (),
+    "client_port": (),
+    "client_name": ("unknown",),
+    "mechanism": (),
+    "tls": (),
+    "session": (),
+}
+
+# Dovecot's auth lines name the password database for plaintext mechanisms, and the mechanism itself for the others.
+_MECHANISMS: Final = frozenset(
+    (
+        "plain",
+        "login",
+        "cram-md5",
+        "digest-md5",
+        "scram-sha-1",
+        "scram-sha-256",
+        "xoauth2",
+        "oauthbearer",
+        "external",
+        "gssapi",
+        "ntlm",
+        "apop",
+    )
+)
+_UNNAMED: Final = frozenset(("", "(unavailable)", "?"))
+
+Texts = Sequence[str | None]
+Numbers = npt.NDArray[np.int32]
+
+# What attempts hold in another form than the line.
+_CLEAN: Final[dict[str, Callable[[Sequence[str]], Texts]]] = {
+    "user": lambda texts: [None if text in _UNNAMED else text for text in texts],
+    "client_ip": lambda texts: [text.removeprefix("::ffff:") if text[0] == ":" else text for text in texts],
+    # Dovecot's login lines always tell: `TLS`, `secured` for a local or trusted connection, or nothing.
+    "tls": lambda texts: ["TLS" if text == "TLS" else "none" for text in texts],
+}
+
+
+def say(events: Events) -> dict[str, Texts | str]:
+    """What the lines of one class say, by the name of the group or field: a text for each line, or one for all."""
+    line_class, found = events.line_class, events.columns
+    said: dict[str, Texts | str] = {name: _CLEAN[name](texts) if name in _CLEAN else texts for name, texts in found.items()}
+    said |= {"server": line_class.software, "outcome": line_class.outcome.value, "cause": line_class.cause.value}
+    if raw := found.get("program") or found.get("service"):
+        said["service_raw"] = raw
+    if drivers := found.get("driver"):
+        said["mechanism"] = [driver.upper() if driver in _MECHANISMS else None for driver in drivers]
+    if line_class.reasons:
+        verdicts = _Verdicts(line_class)
+        said["outcome"], said["cause"] = zip(*[verdicts[reason] for reason in found["reason"]], strict=True)
+    return said
+
+
+class _Verdicts(dict[str, tuple[str, str]]):
+    """Outcome and cause by the server's words, each looked up once."""
+
+    def __init__(self, line_class: LineClass) -> None:
+        super().__init__()
+        self._class = line_class
+
+    def __missing__(self, reason: str) -> tuple[str, str]:
+        outcome, cause = self._class.verdict(reason)
+        self[reason] = found = (outcome.value, cause.value)
+        return found
+
+
+class Words:
+    """The texts of a field, each kept once: numbered from 1, and 0 is None.
+
+    Args:
+        nothing: what stands for None, beside an empty text.
+    """
+
+    __slots__ = ("_names", "_numbers", "_skip")
+
+    def __init__(self, nothing: Iterable[str] = ()) -> None:
+        empty = dict.fromkeys((None, "", *nothing), 0)
+        self._skip = len(empty)
+        self._numbers: defaultdict[str | None, int] = defaultdict(count(1).__next__, empty)
+        self._names: list[str | None] = [None]
+
+    def __len__(self) -> int:
+        return len(self._numbers) - self._skip + 1
+
+    def number(self, text: str | None) -> int:
+        """Its number; a new one where it is new."""
+        return self._numbers[text]
+
+    def numbers(self, texts: Texts) -> Numbers:
+        """The numbers of many."""
+        return np.fromiter(map(self._numbers.__getitem__, texts), np.int32, len(texts))
+
+    def names(self) -> list[str | None]:
+        """The texts by number."""
+        if len(self._names) < len(self):
+            self._names = [None, *islice(self._numbers, self._skip, None)]
+        return self._names
+
+
+class Column:
+    """A field of a batch's attempts, by the place of the line; None where no line has told."""
+
+    __slots__ = ("_view", "_which", "words")
+
+    def __init__(self, words: Words, size: int) -> None:
+        self.words = words
+        self._which = array("i", bytes(4 * size))  # one number of it is read faster than one of numpy's
+        self._view = np.frombuffer(self._which, np.int32)
+
+    def __getitem__(self, place: int) -> str | None:
+        return self.words.names()[self._which[place]]
+
+    def __setitem__(self, place: int, text: str | None) -> None:
+        self._which[place] = self.words.number(text)
+
+    def fill(self, places: Ints, texts: Texts | str) -> None:
+        """Writes a text to each place, or one to all."""
+        self._view[places] = self.words.number(texts) if isinstance(texts, str) else self.words.numbers(texts)
+
+    def numbers(self, places: Ints, more: Texts) -> Numbers:
+        """The numbers of the words at those places, and of more behind them."""
+        return np.concatenate((self._view[places], self.words.numbers(more))) if more else self._view[places]
+
+
+class Attempts:
+    """The tries that the lines of one batch tell of, in columns by the place of the line in the batch.
+
+    What later lines tell is written into the columns until a table is made of them.
+
+    Attributes:
+        seconds: of the lines, since the epoch; 0 where a line is no event.
+        alive: 1 where the line stands for an attempt.
+        count: of tries, where it is not 1.
+        extra: attempts beside the one that the line stands for: its place, and its fields.
+    """
+
+    def __init__(self, batch: Batch) -> None:
+        size = len(batch.lines)
+        self.batch = batch
+        self.seconds: list[int] = (batch.micros // 1_000_000).tolist()
+        self.newest = max(self.seconds)
+        self.alive = bytearray(size)
+        self.count: dict[int, int] = {}
+        self.extra: list[tuple[int, dict[str, Any]]] = []
+        self.columns = {field: Column(Words(nothing), size) for field, nothing in FIELDS.items()}
+
+    def fill(self, places: Ints, said: Mapping[str, Texts | str]) -> None:
+        """Writes what the lines of one class say."""
+        for field, column in self.columns.items():
+            if field in said:
+                column.fill(places, said[field])
+
+    def add(self, place: int, known: Mapping[str, str | None], outcome: Outcome, cause: Cause, number: int = 1) -> None:
+        """Attempts beside the one that the line stands for."""
+        self.extra.append((place, {**known, "outcome": outcome.value, "cause": cause.value, "count": number}))
