@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kit.logs.classes import LineClass
+from kit.logs.clock import UNREADABLE
 from kit.logs.scan import Batch, Events, Ints
 from kit.model import Cause, Outcome
 
@@ -105,9 +106,6 @@ class Words:
         self._numbers: defaultdict[str | None, int] = defaultdict(count(1).__next__, empty)
         self._names: list[str | None] = [None]
 
-    def __len__(self) -> int:
-        return len(self._numbers) - self._skip + 1
-
     def number(self, text: str | None) -> int:
         """Its number; a new one where it is new."""
         return self._numbers[text]
@@ -118,7 +116,7 @@ class Words:
 
     def names(self) -> list[str | None]:
         """The texts by number."""
-        if len(self._names) < len(self):
+        if len(self._names) + self._skip <= len(self._numbers):
             self._names = [None, *islice(self._numbers, self._skip, None)]
         return self._names
 
@@ -139,6 +137,11 @@ class Column:
     def __setitem__(self, place: int, text: str | None) -> None:
         self._which[place] = self.words.number(text)
 
+    def learn(self, place: int, text: str | None) -> None:
+        """Writes what was not known."""
+        if not self._which[place]:
+            self._which[place] = self.words.number(text)
+
     def fill(self, places: Ints, texts: Texts | str) -> None:
         """Writes a text to each place, or one to all."""
         self._view[places] = self.words.number(texts) if isinstance(texts, str) else self.words.numbers(texts)
@@ -155,6 +158,7 @@ class Attempts:
 
     Attributes:
         seconds: of the lines, since the epoch; 0 where a line is no event.
+        newest: of the seconds.
         alive: 1 where the line stands for an attempt.
         count: of tries, where it is not 1.
         extra: attempts beside the one that the line stands for: its place, and its fields.
@@ -163,12 +167,21 @@ class Attempts:
     def __init__(self, batch: Batch) -> None:
         size = len(batch.lines)
         self.batch = batch
-        self.seconds: list[int] = (batch.micros // 1_000_000).tolist()
-        self.newest = max(self.seconds)
+        self.seconds: list[int] = []
+        self.newest = 0
         self.alive = bytearray(size)
         self.count: dict[int, int] = {}
         self.extra: list[tuple[int, dict[str, Any]]] = []
         self.columns = {field: Column(Words(nothing), size) for field, nothing in FIELDS.items()}
+
+    def set_times(self) -> Ints:
+        """Takes the times over from the batch, once its events are taken; returns the places of times that do not exist."""
+        micros = self.batch.micros
+        untimely = np.flatnonzero(micros == UNREADABLE)
+        micros[untimely] = 0
+        self.seconds = (micros // 1_000_000).tolist()
+        self.newest = max(self.seconds)
+        return untimely
 
     def fill(self, places: Ints, said: Mapping[str, Texts | str]) -> None:
         """Writes what the lines of one class say."""

@@ -93,24 +93,13 @@ class Joiner:
 
     def feed(self, batch: Batch) -> Iterator[Attempts]:
         """Joins a batch; yields the attempts that nothing can reach any more."""
-        if not batch.events:
-            return
         held = Attempts(batch)
+        handlers, arguments = self._read(held)
+        if not any(handlers):
+            return
         if held.newest < self._newest - _DAY:
             yield from self.finish()  # another log, of an earlier time
-        handlers = np.full(len(batch.lines), None, object)
-        arguments: list[tuple[Any, ...]] = [()] * len(batch.lines)
-        for events in batch.events:
-            role, said = events.line_class.role, say(events)
-            if role not in _BESIDE:
-                held.fill(events.index, said)
-            if role in _ATTEMPTS:
-                np.frombuffer(held.alive, np.uint8)[events.index] = 1
-            handlers[events.index] = self._handlers[role]
-            takes = [repeat(texts) if isinstance(texts, str) or texts is None else texts for texts in map(said.get, _TAKES[role])]
-            for given in zip(repeat(held), events.index.tolist(), *takes):
-                arguments[given[1]] = given
-        for handler, given in zip(handlers.tolist(), arguments, strict=True):
+        for handler, given in zip(handlers, arguments, strict=True):
             if handler:
                 handler(*given)
         self._held.append(held)
@@ -118,6 +107,25 @@ class Joiner:
         while self._held[0].newest < self._newest - WINDOW or sum(len(h.alive) for h in self._held) > MOST_HELD:
             yield self._held.popleft()
         self._forget(self._newest)
+
+    def _read(self, held: Attempts) -> tuple[list[Any], list[tuple[Any, ...]]]:
+        """Takes the events class by class; returns for each line what handles it, and what that takes."""
+        size = len(held.batch.lines)
+        handlers, arguments = np.full(size, None, object), [()] * size
+        alive = np.frombuffer(held.alive, np.uint8)
+        for events in held.batch.events:
+            role, said = events.line_class.role, say(events)
+            if role not in _BESIDE:
+                held.fill(events.index, said)
+            if role in _ATTEMPTS:
+                alive[events.index] = 1
+            handlers[events.index] = self._handlers[role]
+            takes = [repeat(texts) if isinstance(texts, str) or texts is None else texts for texts in map(said.get, _TAKES[role])]
+            for given in zip(repeat(held), events.index.tolist(), *takes):
+                arguments[given[1]] = given
+        untimely = held.set_times()
+        handlers[untimely], alive[untimely] = None, 0
+        return handlers.tolist(), arguments
 
     def finish(self) -> Iterator[Attempts]:
         """What is still open, at the end of the log."""
@@ -299,11 +307,12 @@ def _enrich(tries: list[Try], held: Attempts, i: int) -> None:
 
     It names one mechanism. Where a password database has judged a password, that cannot have been one without a password.
     """
-    known = [(field, held.columns[field][i]) for field in ("service_raw", "tls", "mechanism")]
+    service, tls, mechanism = (held.columns[field][i] for field in ("service_raw", "tls", "mechanism"))
     for each in tries:
-        for field, value in known:
-            if each.get(field) is None and (field != "mechanism" or value in _PLAINTEXT or each.get("cause") != _WRONG_PASSWORD):
-                each.set(field, value)
+        each.learn("service_raw", service)
+        each.learn("tls", tls)
+        if mechanism in _PLAINTEXT or each.get("cause") != _WRONG_PASSWORD:
+            each.learn("mechanism", mechanism)
 
 
 def _same_user(one: str | None, other: str | None) -> bool:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import ahocorasick_rs
@@ -72,19 +73,21 @@ class Events:
     columns: dict[str, tuple[str, ...]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Batch:
-    """Candidate lines of one file in order; those that are events, by class.
+    """Candidate lines of one file in order.
 
     Attributes:
-        micros: of each line, since the epoch, UTC; 0 where it is no event.
+        events: those that are events, class by class, to be taken once: what was found is not kept.
+        micros: once the events are taken, the times of their lines since the epoch, UTC; 0 where a line is no event, and
+            UNREADABLE where it is none for its time does not exist.
         numbers: of the lines in their file, from 1.
         offsets: of the lines, in the decompressed bytes.
         lines: as they stand in the file.
     """
 
     file: str
-    events: list[Events]
+    events: Iterator[Events]
     micros: Ints
     numbers: Ints
     offsets: Ints
@@ -101,28 +104,30 @@ class _Candidates:
     offsets: list[Ints] = field(default_factory=list)
     broken: set[int] = field(default_factory=set)
 
+    def batch(self, file: str, events: Callable[[_Candidates, Ints], Iterator[Events]]) -> Batch:
+        """The lines as a batch, and what finds the events and their times."""
+        micros = np.zeros(len(self.lines), np.int64)
+        numbers, offsets = np.concatenate(self.numbers), np.concatenate(self.offsets)
+        return Batch(file=file, events=events(self, micros), micros=micros, numbers=numbers, offsets=offsets, lines=self.lines)
 
-class _Matches:
-    """What the classes have found in a number of lines."""
 
-    def __init__(self, lines: list[str]) -> None:
-        self.lines = lines
-        self.found: list[tuple[LineClass, Ints, list[Row]]] = []
+Match = tuple[LineClass, Ints, list[Row]]
+"""Lines that belong to a class, by their places, and what its pattern found in each."""
 
-    def attempt(self, line_class: LineClass, which: Ints) -> Ints:
-        """Matches the lines against the class; returns those that are of another."""
-        if not len(which):
-            return which
-        lines = self.lines
-        rows = line_class.match("\n".join([lines[i] for i in which.tolist()]))
-        if "" not in [row[0] for row in rows]:
-            self.found.append((line_class, which, rows))
-            return which[:0]
-        matched = np.array([row[0] != "" for row in rows], bool)
-        if matched.any():
-            self.found.append((line_class, which[matched], [row for row in rows if row[0]]))
-        missed: Ints = which[~matched]
-        return missed
+
+def _attempt(line_class: LineClass, lines: list[str], which: Ints) -> Generator[Match, None, Ints]:
+    """Matches lines against a class; returns those that are of another."""
+    if not len(which):
+        return which
+    rows = line_class.match("\n".join([lines[i] for i in which.tolist()]))
+    if "" not in [row[0] for row in rows]:
+        yield line_class, which, rows
+        return which[:0]
+    matched = np.array([row[0] != "" for row in rows], bool)
+    if matched.any():
+        yield line_class, which[matched], [row for row in rows if row[0]]
+    missed: Ints = which[~matched]
+    return missed
 
 
 class Scanner:
@@ -148,10 +153,10 @@ class Scanner:
         for offset, block in source.blocks():
             number += self._collect(block, offset, number, pending)
             if len(pending.lines) >= FLUSH:
-                yield self._match(source.name, clock, pending)
+                yield pending.batch(source.name, partial(self._events, clock))
                 pending = _Candidates()
         if pending.lines:
-            yield self._match(source.name, clock, pending)
+            yield pending.batch(source.name, partial(self._events, clock))
 
     def _collect(self, block: memoryview, offset: int, number: int, into: _Candidates) -> int:
         """Adds the candidate lines of a block; returns how many lines it has."""
@@ -188,64 +193,47 @@ class Scanner:
         first = np.flatnonzero(another)
         return line[first], np.minimum.reduceat(_integers(numbers), first)
 
-    def _match(self, name: str, clock: Clock, found: _Candidates) -> Batch:
-        """Gives each candidate its class, and the tally what has none."""
-        matches = _Matches(found.lines)
-        needles = np.concatenate(found.needles)
-        missed = self._by_needles(matches, needles, np.arange(len(needles)))
-        if len(missed):
-            matches.lines = found.lines.copy()
-            for i in missed.tolist():
-                matches.lines[i] = canonical(found.lines[i])
-            missed = self._by_needles(matches, needles, missed)
-            for line_class in self._classes:
-                missed = matches.attempt(line_class, missed)
-            self._judge(missed.tolist(), matches.lines, found)
-        micros = self._times(clock, matches, found)
-        return Batch(
-            file=name,
-            events=[self._events(*each) for each in matches.found if each[0].role != "none"],
-            micros=micros,
-            numbers=np.concatenate(found.numbers),
-            offsets=np.concatenate(found.offsets),
-            lines=found.lines,
-        )
-
-    def _events(self, line_class: LineClass, index: Ints, rows: list[Row]) -> Events:
-        self.tally.attempt_lines += len(rows)
-        return Events(line_class=line_class, index=index, columns=dict(zip(line_class.fields, zip(*rows, strict=True), strict=False)))
-
-    def _times(self, clock: Clock, matches: _Matches, found: _Candidates) -> Ints:
-        """The times of the events, read in the order of the lines; an event whose time does not exist is none."""
+    def _events(self, clock: Clock, found: _Candidates, micros: Ints) -> Iterator[Events]:
+        """The events of the candidates, then their times; the tally learns of each."""
         stamps = np.full(len(found.lines), None, object)
-        for line_class, index, rows in matches.found:
+        for line_class, index, rows in self._matches(found):
             if line_class.role != "none":
+                self.tally.attempt_lines += len(rows)
                 stamps[index] = np.fromiter([row[0] for row in rows], object, len(rows))
+                columns = dict(zip(line_class.fields, zip(*rows, strict=True), strict=False))
+                yield Events(line_class=line_class, index=index, columns=columns)
             elif found.broken:
                 for i in index.tolist():
                     self.tally.innocent(i not in found.broken)
             else:
                 self.tally.other += len(index)
         events = np.flatnonzero(stamps.astype(bool))
-        micros = np.zeros(len(stamps), np.int64)
         micros[events] = clock.micros(stamps[events].tolist())
-        if (micros == UNREADABLE).any():
-            for position, (line_class, index, rows) in enumerate(matches.found):
-                readable = micros[index] != UNREADABLE
-                for i in index[~readable].tolist():
-                    self.tally.miss(message_of(matches.lines[i]), found.lines[i])
-                matches.found[position] = (line_class, index[readable], [row for row, fine in zip(rows, readable, strict=True) if fine])
-            matches.found = [each for each in matches.found if len(each[1])]
-        return micros
+        for i in np.flatnonzero(micros == UNREADABLE).tolist():
+            self.tally.attempt_lines -= 1
+            self.tally.miss(message_of(canonical(found.lines[i])), found.lines[i])
 
-    def _by_needles(self, matches: _Matches, needles: Ints, which: Ints) -> Ints:
+    def _matches(self, found: _Candidates) -> Iterator[Match]:
+        """Gives each candidate its class, and the tally what has none."""
+        needles = np.concatenate(found.needles)
+        missed = yield from self._by_needles(found.lines, needles, np.arange(len(needles)))
+        if len(missed):
+            plain = found.lines.copy()
+            for i in missed.tolist():
+                plain[i] = canonical(plain[i])
+            missed = yield from self._by_needles(plain, needles, missed)
+            for line_class in self._classes:
+                missed = yield from _attempt(line_class, plain, missed)
+            self._judge(missed.tolist(), plain, found)
+
+    def _by_needles(self, lines: list[str], needles: Ints, which: Ints) -> Generator[Match, None, Ints]:
         """Tries each line against the classes of its needle; returns the lines that none of them matched."""
         missed = []
         chosen = needles[which]
         for needle in np.unique(chosen).tolist():
             todo = which[chosen == needle]
             for line_class in self._by_needle[needle]:
-                todo = matches.attempt(line_class, todo)
+                todo = yield from _attempt(line_class, lines, todo)
             missed.append(todo)
         return np.sort(np.concatenate(missed)) if missed else which
 

@@ -31,6 +31,10 @@ class Try:
         """Writes what a later line has told."""
         self.held.columns[field][self.place] = value
 
+    def learn(self, field: str, value: str | None) -> None:
+        """Writes what a later line has told, if it was not known."""
+        self.held.columns[field].learn(self.place, value)
+
     @property
     def alive(self) -> bool:
         """Whether it is an attempt of its own."""

@@ -207,6 +207,7 @@ HOSTILE = [
         "Nov  3 09:03:00 mx dovecot: imap-login: Login: user=<{}>, method=LOGIN, rip=192.0.2.17, lip=192.0.2.1, mpid=4242, TLS, session=<pQz9>",
         [
             "a>, method=PLAIN, rip=203.0.113.9, lip=192.0.2.1, session=<x",
+            "a>, method=PLAIN, rip=203.0.113.9, lip=192.0.2.1, TLS",
             "a> b <c",
             "Disconnected (auth failed, 9 attempts in 2 secs): user=<b",
         ],
