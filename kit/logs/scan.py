@@ -20,7 +20,7 @@ import ahocorasick_rs
 import numpy as np
 import numpy.typing as npt
 
-from kit.logs.classes import LineClass, Row, suspicion
+from kit.logs.classes import LineClass, suspicion
 from kit.logs.clock import UNREADABLE, Clock
 from kit.logs.envelope import canonical, message_of
 from kit.logs.source import Source
@@ -111,8 +111,8 @@ class _Candidates:
         return Batch(file=file, events=events(self, micros), micros=micros, numbers=numbers, offsets=offsets, lines=self.lines)
 
 
-Match = tuple[LineClass, Ints, list[Row]]
-"""Lines that belong to a class, by their places, and what its pattern found in each."""
+Match = tuple[LineClass, Ints, list[tuple[str, ...]]]
+"""Lines that belong to a class, by their places, and for each group of its pattern what that found in them."""
 
 
 def _attempt(line_class: LineClass, lines: list[str], which: Ints) -> Generator[Match, None, Ints]:
@@ -120,12 +120,13 @@ def _attempt(line_class: LineClass, lines: list[str], which: Ints) -> Generator[
     if not len(which):
         return which
     rows = line_class.match("\n".join([lines[i] for i in which.tolist()]))
-    if "" not in [row[0] for row in rows]:
-        yield line_class, which, rows
+    columns = list(zip(*rows, strict=True))
+    if "" not in columns[0]:
+        yield line_class, which, columns
         return which[:0]
-    matched = np.array([row[0] != "" for row in rows], bool)
+    matched = np.array([text != "" for text in columns[0]], bool)
     if matched.any():
-        yield line_class, which[matched], [row for row in rows if row[0]]
+        yield line_class, which[matched], list(zip(*[row for row in rows if row[0]], strict=True))
     missed: Ints = which[~matched]
     return missed
 
@@ -196,12 +197,11 @@ class Scanner:
     def _events(self, clock: Clock, found: _Candidates, micros: Ints) -> Iterator[Events]:
         """The events of the candidates, then their times; the tally learns of each."""
         stamps = np.full(len(found.lines), None, object)
-        for line_class, index, rows in self._matches(found):
+        for line_class, index, columns in self._matches(found):
             if line_class.role != "none":
-                self.tally.attempt_lines += len(rows)
-                stamps[index] = np.fromiter([row[0] for row in rows], object, len(rows))
-                columns = dict(zip(line_class.fields, zip(*rows, strict=True), strict=False))
-                yield Events(line_class=line_class, index=index, columns=columns)
+                self.tally.attempt_lines += len(index)
+                stamps[index] = np.fromiter(columns[0], object, len(index))
+                yield Events(line_class=line_class, index=index, columns=dict(zip(line_class.fields, columns, strict=False)))
             elif found.broken:
                 for i in index.tolist():
                     self.tally.innocent(i not in found.broken)
