@@ -20,7 +20,7 @@ from kit.logs.columns import Attempts
 from kit.logs.join import Joiner
 from kit.logs.scan import Scanner
 from kit.logs.source import Source, find_sources
-from kit.logs.table import ROWS, SCHEMA, Portion
+from kit.logs.table import SCHEMA, Portion
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -142,7 +142,7 @@ class LogReader:
         portion = Portion()
         for attempts in self._complete():
             portion.add(attempts)
-            if portion.rows >= ROWS:
+            if portion.full:
                 yield portion.table()
                 portion = Portion()
         if portion.rows:

@@ -28,6 +28,8 @@ from kit.redact import mask
 
 FLUSH: Final = 4_096
 """Candidate lines that are matched at once."""
+FLUSH_BLOCKS: Final = 64
+"""Blocks after which they are matched at the latest: long lines should not fill the memory, nor progress stand still."""
 _SHAPES: Final = 200
 _EXAMPLE: Final = 400
 # journald writes a message that is no UTF-8 as an array of bytes, in which no needle is found.
@@ -153,7 +155,7 @@ class Scanner:
         number = 1
         for offset, block in source.blocks():
             number += self._collect(block, offset, number, pending)
-            if len(pending.lines) >= FLUSH:
+            if len(pending.lines) >= FLUSH or len(pending.offsets) >= FLUSH_BLOCKS:
                 yield pending.batch(source.name, partial(self._events, clock))
                 pending = _Candidates()
         if pending.lines:

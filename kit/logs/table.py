@@ -57,14 +57,16 @@ _SERVICES: Final[dict[str, str | None]] = {
 }
 
 ROWS: Final = 1 << 16
-"""Rows of a table, about: each further one costs its readers and writers something."""
+"""Rows of a table, about: each further table costs its readers and writers something."""
+TEXT: Final = 1 << 25
+"""Bytes of lines' texts in a table, about."""
 
 
 class Portion:
     """Attempts that nothing can reach any more, until they make a table."""
 
     def __init__(self) -> None:
-        self.rows = 0
+        self.rows = self._text = 0
         self._words = {field: Words() for field in (*FIELDS, "file") if field != "session"}
         self._numbers: dict[str, list[Numbers]] = {field: [] for field in self._words}
         self._arrays: dict[str, list[pa.Array]] = {field: [] for field in ("time", "count", "line", "offset", "session", "text")}
@@ -98,6 +100,12 @@ class Portion:
         for field, array in arrays.items():
             self._arrays[field].append(array)
         self.rows += len(places)
+        self._text += arrays["text"].nbytes
+
+    @property
+    def full(self) -> bool:
+        """Whether it should become a table."""
+        return self.rows >= ROWS or self._text >= TEXT
 
     def table(self) -> pa.Table:
         """A table of SCHEMA."""

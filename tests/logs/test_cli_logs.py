@@ -251,7 +251,7 @@ def test_the_file_is_its_owners_alone(tmp_path):
 
 
 def test_rows_are_written_in_portions(tmp_path, monkeypatch, rows):
-    monkeypatch.setattr("kit.logs.authlog.ROWS", 10)
+    monkeypatch.setattr("kit.logs.table.ROWS", 10)
     monkeypatch.setattr("kit.logs.scan.FLUSH", 20)
     monkeypatch.setattr("kit.logs.source.BLOCK", 4096)
     monkeypatch.setattr("kit.logs.join.WINDOW", 5)
