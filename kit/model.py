@@ -225,6 +225,44 @@ class CheckResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """What one connection without a sign-in found out.
+
+    Attributes:
+        family: `IPv4` or `IPv6`.
+        seconds: from connect to close.
+        connected: somebody listens there.
+        tls: the protocol version; None where none came about.
+        clear: mechanisms that are offered before TLS.
+        mechanisms: those offered where a sign-in would begin.
+        extensions: what EHLO offers there, in capitals.
+        problem: why it went no further; None where it came to where a sign-in would begin.
+    """
+
+    port: int
+    security: Security
+    family: str
+    address: str
+    seconds: float
+    connected: bool
+    tls: str | None
+    clear: tuple[str, ...]
+    mechanisms: tuple[str, ...]
+    extensions: tuple[str, ...]
+    steps: tuple[Step, ...]
+    problem: Finding | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What a host's ports have to offer, and where they differ."""
+
+    host: str
+    probes: tuple[Probe, ...]
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SendResult(CheckResult):
     """What became of one test message.
 

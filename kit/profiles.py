@@ -78,8 +78,14 @@ def resolve_target(target: str, *, path: Path | None = None, **options: Unpack[O
     """
     for saved in load_profiles(path):
         if saved.name == target:
-            return _override(saved, options)
+            return override(saved, options)
     return discover(target, **options)
+
+
+def names_a_port(target: str, profile: Profile, **options: Unpack[Options]) -> bool:
+    """Whether what the user said, and `profile` was made from, means one port; a host alone means any."""
+    said = options.get("port") is not None or options.get("security") is not None
+    return said or profile.name is not None or "@" in target or fields.split_host_port(target)[1] is not None
 
 
 def discover(target: str, **options: Unpack[Options]) -> Profile:
@@ -92,7 +98,7 @@ def discover(target: str, **options: Unpack[Options]) -> Profile:
         host, port = fields.split_host_port(target)
         if port is not None and options.get("port") is None:
             options["port"] = port  # a port that somebody typed is never moved
-        return _override(build_profile(host=host, port=port), options)
+        return override(build_profile(host=host, port=port), options)
     user = fields.check_address("TARGET", target)
     provider = find_provider(target)
     if provider is None:
@@ -101,10 +107,10 @@ def discover(target: str, **options: Unpack[Options]) -> Profile:
             where=fields.shown(target),
             next_step=f"Ask whoever runs it for the server's name, then: kit check HOST --user {shlex.quote(target)}",
         )
-    return _override(build_profile(host=provider.host, port=provider.port, security=provider.security, user=user), options)
+    return override(build_profile(host=provider.host, port=provider.port, security=provider.security, user=user), options)
 
 
-def _override(base: Profile, options: Options) -> Profile:
+def override(base: Profile, options: Options) -> Profile:
     port, security = _settle(base, options.get("port"), options.get("security"))
     said = {field: value for field, value in options.items() if value is not None}
     return build_profile(**(asdict(base) | said | {"port": port, "security": security}))

@@ -6,7 +6,6 @@ resolve → connect → [tls] → banner → ehlo → [starttls → tls → ehlo
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from ssl import SSLContext
@@ -16,8 +15,7 @@ from kit.auth.budget import ATTEMPTS_AN_HOUR
 from kit.model import CheckResult, Finding, Profile, Security, Step
 from kit.profiles import build_profile
 from kit.redact import Secret
-from kit.sending.approach import approach
-from kit.sending.dialogue import quit_
+from kit.sending.approach import approach, hang_up
 from kit.sending.findings import found, found_broken
 from kit.sending.reply import Offer
 from kit.sending.session import Broken, Session
@@ -25,7 +23,6 @@ from kit.sending.signin import check_mechanism, check_sign_in, sign_in
 from kit.sending.transport import Streams, connect, resolve, tls_context
 
 MOST_CONNECTIONS: Final = 3  # one at a time, to as many addresses of the host
-_GOODBYE: Final = 5.0  # seconds that QUIT may take: nothing hangs on it
 
 
 async def check(
@@ -56,11 +53,7 @@ async def check(
         PasswordInClear: there is a password, no TLS is wanted, and that was not allowed.
         BudgetSpent: no attempt is left for this account. Nothing was sent.
     """
-    profile = build_profile(**asdict(profile))
-    check_mechanism(profile)
-    context = tls_context(profile)
-    if secret is not None:
-        check_sign_in(profile, secret, allow_clear=allow_clear, attempts_an_hour=attempts_an_hour, budget=budget)
+    profile, context = check_settings(profile, secret, allow_clear=allow_clear, attempts_an_hour=attempts_an_hour, budget=budget)
     session = Session(on_step=on_step, secrets=[secret] if secret else ())
     try:
         wire = await _open(session, profile, context, 1 if gentle else MOST_CONNECTIONS)
@@ -80,7 +73,7 @@ async def check(
                 )
             elif offer is not None:
                 session.findings += _without_password(profile, offer)
-            await _leave(session, wire)
+            await hang_up(session, wire)
         finally:
             await wire.close()
     except Broken as broken:
@@ -94,6 +87,26 @@ async def check(
         attempt=session.attempt,
         findings=tuple(session.findings),
     )
+
+
+def check_settings(
+    profile: Profile,
+    secret: Secret | None,
+    *,
+    allow_clear: bool = False,
+    attempts_an_hour: int = ATTEMPTS_AN_HOUR,
+    budget: Path | None = None,
+) -> tuple[Profile, SSLContext]:
+    """Whatever `check` would refuse to do, before the first packet; the profile with its values checked, and its TLS.
+
+    Raises:
+        UsageError, PasswordInClear, BudgetSpent: as `check` does.
+    """
+    profile = build_profile(**asdict(profile))
+    check_mechanism(profile)
+    if secret is not None:
+        check_sign_in(profile, secret, allow_clear=allow_clear, attempts_an_hour=attempts_an_hour, budget=budget)
+    return profile, tls_context(profile)
 
 
 async def _open(session: Session, profile: Profile, context: SSLContext, most: int) -> Streams:
@@ -132,12 +145,3 @@ def _without_password(profile: Profile, offer: Offer) -> list[Finding]:
             f"offered: {' '.join(sorted(offer.extensions)) or 'nothing'}",
         )
     ]
-
-
-async def _leave(session: Session, wire: Streams) -> None:
-    """QUIT, unless the server has hung up or said that it will (421)."""
-    last = session.steps[-1].reply
-    if not wire.closed and (last is None or last.code != 421):
-        wire.timeout = min(wire.timeout, _GOODBYE)
-        with suppress(Broken):  # the step says that no goodbye came; nothing hangs on it
-            await session.run(quit_(), wire)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import textwrap
 from typing import Final
 
-from kit.model import Finding, Profile, Severity, Step
+from kit.checks.matrix import Way, table
+from kit.checks.survey import AT_ONCE
+from kit.model import Finding, Probe, Profile, Severity, Step
 
 _LONGEST: Final = 300  # characters of one reply on a terminal
 _MARKS: Final = {Severity.OK: "✓ ok", Severity.NOTE: "· note", Severity.WARNING: "! warning", Severity.ERROR: "✗ error"}
@@ -17,6 +19,35 @@ def plan(profile: Profile, *, connections: int, signs_in: bool) -> str:
     host = f"[{profile.host}]" if ":" in profile.host else profile.host
     tries = "one connection" if connections == 1 else f"at most {connections} connections, one after the other"
     return f"{host}:{profile.port}, security {profile.security}: {tries}, {f'one sign-in as {profile.user}' if signs_in else 'no sign-in'}"
+
+
+def plan_survey(profile: Profile, connections: int, *, gentle: bool) -> str:
+    """What is looked at before, on one line."""
+    pace = "" if connections == 1 else ", one after the other" if gentle else f", at most {min(connections, AT_ONCE)} at once"
+    return f"{profile.host}: {connections} connection{'s' * (connections != 1)}{pace}, without a sign-in"
+
+
+def probe_line(probe: Probe) -> str:
+    """One probe: port, where it led, and what is offered there."""
+    what = " ".join(probe.mechanisms) or "no AUTH"
+    if probe.problem:
+        what = probe.problem.title
+    mark = "✗ failed" if probe.problem else "✓ ok"
+    place = f"{probe.port} {probe.security}"
+    return f"{mark:<8} {probe.seconds:7.3f} s  {place:<14} {probe.family} {probe.address}  {' '.join(t for t in (probe.tls, what) if t)}"
+
+
+def ways_text(found: tuple[Way, ...]) -> str:
+    """Every way to sign in, as a table; empty where there is none."""
+    mechanisms, rows = table(found)
+    if not rows:
+        return ""
+    mechanisms = [shorten(name) for name in mechanisms]
+    widths = [max(len(name), *(len(row[i]) for _, row in rows)) for i, name in enumerate(mechanisms)]
+    lines = [("", mechanisms), *((name, [cell or "-" for cell in row]) for name, row in rows)]
+    return "\n".join(
+        f"  {name:<14} {'  '.join(f'{cell:<{n}}' for cell, n in zip(row, widths, strict=True))}".rstrip() for name, row in lines
+    )
 
 
 def step_line(step: Step) -> str:

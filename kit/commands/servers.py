@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Unpack
 
 import click
@@ -20,33 +21,41 @@ if TYPE_CHECKING:
 def check_command(target: str, password_stdin: bool, gentle: bool, attempts: int | None, as_json: bool, **options: Unpack[Options]) -> None:
     """Take a server's settings apart, step by step; with a user and a password sign in, once. TARGET: a host, a mail address, or a profile."""
     import asyncio
+    from dataclasses import replace
 
     from kit.auth.budget import ATTEMPTS_AN_HOUR
     from kit.checks import text
-    from kit.checks.ladder import MOST_CONNECTIONS, check
-    from kit.profiles import resolve_target
+    from kit.checks.ladder import MOST_CONNECTIONS, check, check_settings
+    from kit.checks.matrix import ways
+    from kit.checks.survey import USUAL, survey
+    from kit.model import CheckResult, Survey, to_plain
+    from kit.profiles import names_a_port, resolve_target
 
     profile = resolve_target(target, **options)
     secret = find_secret(profile, password_stdin=password_stdin)
-    announce = [text.plan(profile, connections=1 if gentle else MOST_CONNECTIONS, signs_in=secret is not None)]
+    limit = attempts or ATTEMPTS_AN_HOUR
+    check_settings(profile, secret, attempts_an_hour=limit)  # what cannot be right is said before anything else
+    say: Callable[[str], None] = (lambda _: None) if as_json else click.echo
 
-    def tell(step: Step) -> None:
-        while announce:  # before the first step, and not before what may still be wrong use
-            click.echo(announce.pop())
-        click.echo(text.step_line(step))
-
-    result = asyncio.run(
-        check(
+    async def look() -> tuple[Survey, CheckResult]:
+        around = await survey(
             profile,
-            secret,
-            target=target,
-            on_step=None if as_json else tell,
+            others=() if names_a_port(target, profile, **options) else USUAL,
+            on_plan=lambda number: say(text.plan_survey(profile, number, gentle=gentle)),
+            on_probe=lambda probe: say(text.probe_line(probe)),
             gentle=gentle,
-            attempts_an_hour=attempts or ATTEMPTS_AN_HOUR,
         )
-    )
+        if found := ways(around.probes, profile):
+            say(f"\n{text.ways_text(found)}")
+        say("\n" + text.plan(profile, connections=1 if gentle else MOST_CONNECTIONS, signs_in=secret is not None))
+        return around, await check(
+            profile, secret, target=target, on_step=lambda step: say(text.step_line(step)), gentle=gentle, attempts_an_hour=limit
+        )
+
+    around, result = asyncio.run(look())
+    result = replace(result, findings=(*around.findings, *result.findings))
     if as_json:
-        print_json(result)
+        print_json(to_plain(result) | {"probes": around.probes, "ways": ways(around.probes, profile)})
     else:
         click.echo("\n" + text.findings_text(result.findings))
     finish(all_well=result.ok)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from typing import Final
+
 from kit.auth.mechanisms import MECHANISMS
 from kit.explain import finding as explain_reply
 from kit.model import Finding, Profile, Reply, Security, Severity
-from kit.sending.dialogue import ehlo, greet, starttls
+from kit.sending.dialogue import ehlo, greet, quit_, starttls
 from kit.sending.findings import found
 from kit.sending.reply import Offer
-from kit.sending.session import Session, Wire
+from kit.sending.session import Broken, Session, Wire
+from kit.sending.transport import Streams
+
+_GOODBYE: Final = 5.0  # seconds that QUIT may take: nothing hangs on it
 
 
 async def approach(session: Session, wire: Wire, profile: Profile, client: str) -> Offer | None:
@@ -50,6 +56,15 @@ async def approach(session: Session, wire: Wire, profile: Profile, client: str) 
     if inside and inside.mechanisms and not offer.mechanisms:
         session.findings.append(found("auth-after-tls", profile, f"offered after TLS: {' '.join(inside.mechanisms)}"))
     return inside
+
+
+async def hang_up(session: Session, wire: Streams) -> None:
+    """QUIT, unless the server has hung up or said that it will (421)."""
+    last = session.steps[-1].reply
+    if not wire.closed and (last is None or last.code != 421):
+        wire.timeout = min(wire.timeout, _GOODBYE)
+        with suppress(Broken):  # the step says that no goodbye came; nothing hangs on it
+            await session.run(quit_(), wire)
 
 
 def refusal(reply: Reply, stage: str, profile: Profile) -> Finding:

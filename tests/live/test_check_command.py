@@ -62,7 +62,13 @@ async def test_a_good_sign_in_reads_well(env, tmp_path):
             stdin=PASSWORD.encode() + b"\n",
         )
     assert (code, err) == (0, "")
-    plan, *steps = out.split("\n\n")[0].splitlines()
+    around, ways, climb, _ = out.split("\n\n")
+    first, probe = around.splitlines()
+    assert first == "127.0.0.1: 1 connection, without a sign-in"
+    assert probe.split()[:2] == ["✓", "ok"]
+    assert probe.split()[4:8] == [str(server.port), "starttls", "IPv4", "127.0.0.1"]
+    assert [line.split() for line in ways.splitlines()] == [["PLAIN"], [str(server.port), "starttls", "use", "this"]]
+    plan, *steps = climb.splitlines()
     assert plan == f"127.0.0.1:{server.port}, security starttls: at most 3 connections, one after the other, one sign-in as anna"
     assert [line.split()[4] for line in steps] == ["resolve", "connect", "banner", "ehlo", "starttls", "tls", "ehlo", "auth", "quit"]
     assert all(line.startswith("✓ ok") for line in steps)
@@ -93,9 +99,11 @@ async def test_json_is_one_document_with_the_fields_of_the_design(env, tmp_path)
         await run(env, *arguments, stdin=PASSWORD.encode())
         connections = server.connections
         third = await run(env, *arguments, stdin=PASSWORD.encode())
-        assert server.connections == connections == 2
+        assert server.connections == connections == 4  # in each run one to look around, and one to sign in
     assert (code, err) == (1, "")
-    assert list(document) == ["target", "host", "port", "security", "steps", "attempt", "findings"]
+    assert list(document) == ["target", "host", "port", "security", "steps", "attempt", "findings", "probes", "ways"]
+    way = {"port": server.port, "security": "tls"}
+    assert document["ways"] == [way | {"mechanism": "PLAIN", "rating": "use this"}, way | {"mechanism": "LOGIN", "rating": "safe"}]
     assert {"name", "seconds", "ok", "reply"} <= set(document["steps"][0])
     assert {"cause", "severity", "title", "next_step", "evidence"} == set(document["findings"][0])
     assert (document["target"], document["security"], document["attempt"]["outcome"]) == ("127.0.0.1", "tls", "failure")
@@ -122,7 +130,7 @@ async def test_a_refusal_is_explained(env, tmp_path):
             stdin=PASSWORD.encode(),
         )
     assert code == 1
-    last = out.split("\n\n")[1]
+    last = out.split("\n\n")[-1]
     assert last.startswith("✗ error: ")
     assert "(method-disabled)" in last
     assert "Set-CASMailbox" in last
@@ -139,7 +147,7 @@ async def test_a_saved_profile_is_a_target(env, tmp_path):
     document = json.loads(out)
     assert code == 1  # nothing is encrypted
     assert (document["target"], document["host"], document["attempt"]) == ("scanner", "127.0.0.1", None)
-    assert heard == [b"EHLO [127.0.0.1]", b"QUIT"]
+    assert heard == [b"EHLO [127.0.0.1]", b"QUIT"] * 2
 
 
 @pytest.mark.parametrize("json_too", [[], ["--json"]])

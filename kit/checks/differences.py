@@ -1,0 +1,71 @@
+"""What several probes of a host say together, and none of them alone."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Final
+
+from kit.model import Finding, Probe, Profile, Security
+from kit.sending.findings import found
+
+# Cisco's "ESMTP inspection" and its like overwrite what they do not want a client to see.
+_REWRITTEN: Final = re.compile(r"\bX{4,}[A-Z]?\b|^\*{6,}")
+_WHO_MATTERS: Final = ("STARTTLS", "AUTH", "SIZE", "SMTPUTF8", "PIPELINING", "8BITMIME")
+
+
+def judge(profile: Profile, probes: tuple[Probe, ...]) -> tuple[Finding, ...]:
+    """The differences that are worth knowing. Pure, but for whether this is a Binder session."""
+    return (*_families(profile, probes), *_ports(profile, probes), *_rewritten(profile, probes))
+
+
+def _families(profile: Profile, probes: tuple[Probe, ...]) -> Iterator[Finding]:
+    same = [probe for probe in probes if probe.port == profile.port]
+    for one, other in combinations(same, 2):
+        up, down = (one, other) if one.connected else (other, one)
+        if up.connected and not down.connected:
+            yield found("family-dead", profile, f"{up.family} {up.address} answers", _told(down))
+        elif up.connected:
+            for name in _WHO_MATTERS:
+                has, lacks = (one, other) if name in one.extensions else (other, one)
+                if name in has.extensions and name not in lacks.extensions:
+                    yield found("families-differ", profile, f"{name}: offered over {has.family}, not over {lacks.family}")
+            if set(one.mechanisms) != set(other.mechanisms):
+                yield found(
+                    "families-differ", profile, *(f"AUTH over {p.family}: {' '.join(p.mechanisms) or 'none'}" for p in (one, other))
+                )
+
+
+def _ports(profile: Profile, probes: tuple[Probe, ...]) -> Iterator[Finding]:
+    by_port = {port: [p for p in probes if p.port == port] for port in {p.port for p in probes}}
+    if len(by_port) < 2:
+        return
+    usable = {port for port, tried in by_port.items() if any(p.connected for p in tried)}
+    if not usable:
+        name = "binder-no-mail" if any(key.startswith("BINDER_") for key in os.environ) else "no-port-answers"
+        yield found(name, profile, *map(_told, probes))
+        return
+    if 587 in usable and 465 in by_port and 465 not in usable:
+        yield found("only-587", profile, *map(_told, by_port[465]))
+    if 465 in usable and 587 in by_port and 587 not in usable:
+        yield found("only-465", profile, *map(_told, by_port[587]))
+    if 25 in by_port and 25 not in usable:
+        yield found("blocked-25", profile, *map(_told, by_port[25]))
+    if profile.port not in usable and (better := next((port for port in (465, 587, 2525) if port in usable), None)):
+        yield found("another-port", profile, f"port {better} answers", *map(_told, by_port[profile.port]))
+
+
+def _rewritten(profile: Profile, probes: tuple[Probe, ...]) -> Iterator[Finding]:
+    for probe in probes:
+        for step in probe.steps:
+            for line in step.reply.lines if step.reply and step.name in ("banner", "ehlo") else ():
+                if probe.security is not Security.TLS and _REWRITTEN.search(line):
+                    yield found("rewritten", profile, f"port {probe.port}, {step.name}: {line[:80]}")
+                    return
+
+
+def _told(probe: Probe) -> str:
+    last = probe.steps[-1]
+    return f"port {probe.port} over {probe.family}, {probe.address}: {last.detail or (last.reply.text if last.reply else last.name)}"

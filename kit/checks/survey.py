@@ -1,0 +1,113 @@
+"""All that can be learned of a host without a password: every usual port, each address family apart.
+
+resolve → plan → probes (one connection each, three at once) → differences, matrix
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, replace
+from ssl import SSLContext
+from time import perf_counter
+from typing import Final
+
+from kit.checks.differences import judge
+from kit.model import Probe, Profile, Security, Severity, Survey
+from kit.profiles import build_profile
+from kit.sending.approach import approach, hang_up
+from kit.sending.findings import found_broken
+from kit.sending.reply import Offer, parse_offer
+from kit.sending.session import Broken, Session
+from kit.sending.transport import Address, connect, resolve, tls_context
+
+AT_ONCE: Final = 3
+"""Connections to a host at once: more, and the operator's own address may be banned."""
+USUAL: Final = ((465, Security.TLS), (587, Security.STARTTLS), (25, Security.STARTTLS), (2525, Security.STARTTLS))
+"""Ports on which mail is taken, and how each begins: RFC 8314, RFC 6409, RFC 5321; 2525 is custom."""
+_PATIENCE: Final = 10.0  # seconds; Postfix's postscreen makes strangers wait for six
+
+
+async def survey(
+    profile: Profile,
+    *,
+    others: Iterable[tuple[int, Security]] = (),
+    on_plan: Callable[[int], None] | None = None,
+    on_probe: Callable[[Probe], None] | None = None,
+    gentle: bool = False,
+) -> Survey:
+    """Look at the profile's port, and if wanted at the other usual ones, without signing in.
+
+    Args:
+        profile: the host, and the port and security that are meant.
+        others: ports to look at too, and how each begins; see USUAL.
+        on_plan: is told the number of connections before the first.
+        on_probe: is told of every probe as it ends.
+        gentle: one connection after the other.
+
+    Raises:
+        UsageError: settings that cannot be right.
+    """
+    profile = build_profile(**asdict(profile))
+    context = tls_context(profile)
+    plan = await _plan(profile, others)
+    if on_plan:
+        on_plan(len(plan))
+    gate = asyncio.Semaphore(1 if gentle else AT_ONCE)
+
+    async def run(address: Address, settings: Profile) -> Probe:
+        async with gate:
+            probe = await probe_port(address, settings, context)
+        if on_probe:
+            on_probe(probe)
+        return probe
+
+    probes = tuple(await asyncio.gather(*(run(*each) for each in plan)))
+    return Survey(host=profile.host, probes=probes, findings=judge(profile, probes))
+
+
+async def _plan(profile: Profile, others: Iterable[tuple[int, Security]]) -> list[tuple[Address, Profile]]:
+    """One probe a port; of the port that is meant one a family, for a client may take either."""
+    try:
+        addresses = await resolve(profile)
+    except Broken:
+        return []  # the check itself says so
+    families = {address.family: address for address in reversed(addresses)}
+    plan = [(address, profile) for address in sorted(families.values(), key=addresses.index)]
+    hurried = replace(profile, timeout=min(profile.timeout, _PATIENCE))
+    for port, security in others:
+        if port != profile.port:
+            plan.append((replace(addresses[0], port=port), replace(hurried, port=port, security=security)))
+    return plan
+
+
+async def probe_port(address: Address, profile: Profile, context: SSLContext) -> Probe:
+    """One connection, from connect to close, as far as it goes without a password."""
+    session, began = Session(), perf_counter()
+    try:
+        wire = await session.take("connect", connect(address, profile, context), lambda wire: wire.address)
+        try:
+            if profile.security is Security.TLS:
+                await session.encrypt(wire)
+            await approach(session, wire, profile, wire.client)
+            await hang_up(session, wire)
+        finally:
+            await wire.close()
+    except Broken as broken:
+        session.findings.append(found_broken(broken, session.steps[-1], profile))
+    offers = [parse_offer(step.reply) for step in session.steps if step.name == "ehlo" and step.reply]
+    inside = offers[-1] if offers and (session.tls or profile.security is Security.NONE) else Offer()
+    return Probe(
+        port=profile.port,
+        security=profile.security,
+        family="IPv6" if ":" in address.host else "IPv4",
+        address=address.host,
+        seconds=round(perf_counter() - began, 6),
+        connected=session.steps[0].ok,
+        tls=session.tls.version if session.tls else None,
+        clear=offers[0].mechanisms if offers and profile.security is not Security.TLS else (),
+        mechanisms=inside.mechanisms,
+        extensions=tuple(sorted(offers[-1].extensions)) if offers else (),
+        steps=tuple(session.steps),
+        problem=next((finding for finding in session.findings if finding.severity is Severity.ERROR), None),
+    )
