@@ -111,6 +111,7 @@ def discover(target: str, **options: Unpack[Options]) -> Profile:
 
 
 def override(base: Profile, options: Options) -> Profile:
+    """The profile with what was said beside it; a port or security that no longer fits follows the other."""
     port, security = _settle(base, options.get("port"), options.get("security"))
     said = {field: value for field, value in options.items() if value is not None}
     return build_profile(**(asdict(base) | said | {"port": port, "security": security}))

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kit.errors import ProfileError, UsageError
-from kit.knowledge.load import load_table
 from kit.knowledge.providers import find_provider
 from kit.model import Profile, Security
 from kit.profiles import _quoted, build_profile, forget_profile, load_profile, load_profiles, profiles_path, resolve_target, save_profile
@@ -265,28 +264,3 @@ def test_any_text_survives_the_writer(text):
 @given(st.floats(min_value=sys.float_info.min, max_value=3600))
 def test_any_timeout_survives_the_writer(seconds):
     assert tomllib.loads(f"x = {_quoted(seconds)}") == {"x": seconds}
-
-
-# --- the table of services -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("entry", load_table("providers")["provider"], ids=lambda entry: entry["name"])
-def test_a_service_in_the_table_can_be_used_and_has_its_evidence(entry):
-    for domain in entry["domains"]:
-        assert domain == domain.lower()
-        profile = resolve_target(f"ann@{'example' if domain.startswith('.') else ''}{domain}")
-        assert (profile.host, profile.port, profile.security) == (entry["host"], entry["port"], entry["security"])
-        assert (profile.port == 465) == (profile.security is Security.TLS)
-    provider = find_provider(f"ann@example{entry['domains'][0]}" if entry["domains"][0].startswith(".") else entry["domains"][0])
-    assert provider.password
-    assert provider.mechanisms
-    # The page is the service's own: it stands on a domain of whoever runs the server.
-    own = {"smtp.gmail.com": "google.com", "smtp.mail.me.com": "apple.com"}
-    own |= dict.fromkeys(("smtp.office365.com", "smtp-mail.outlook.com"), "microsoft.com")
-    site = own.get(provider.host, ".".join(provider.host.split(".")[-2:]))
-    assert provider.source.split("/")[2].endswith(site)
-
-
-def test_no_domain_stands_in_the_table_twice():
-    domains = [domain for entry in load_table("providers")["provider"] for domain in entry["domains"]]
-    assert len(domains) == len(set(domains))

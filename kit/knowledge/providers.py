@@ -1,10 +1,11 @@
-"""Mail services that the kit knows by the domain of an address."""
+"""Mail services that the kit knows: by the domain of an address, by the mail servers of a domain of one's own, or by the server's name."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
+from typing import Any
 
 from kit.knowledge.load import load_table
 from kit.model import Security
@@ -15,39 +16,69 @@ class Provider:
     """A mail service and what it documents about sending through it.
 
     Attributes:
-        domains: of the addresses it hands out, lower case.
+        domains: of the addresses it hands out, lower case; one that begins with a dot stands for all below it.
+        mx: what the MX records of its customers' own domains end in.
+        host: the submission server.
+        other_hosts: names that the same service answers to as well, such as those of other regions.
+        ports: of the submission server with their security, the one to use first.
         mechanisms: documented ways to sign in; the server's EHLO has the last word.
         password: what its password field wants, in plain words.
+        user: what its user field wants, where that is not the address.
+        limits: of what may be sent, where the service's page says so.
         source: the service's own page.
         checked: the day on which that page was read; None where it was not.
     """
 
     name: str
-    domains: tuple[str, ...]
     host: str
-    port: int
-    security: Security
+    ports: tuple[tuple[int, Security], ...]
     mechanisms: tuple[str, ...]
     password: str
     source: str
+    domains: tuple[str, ...] = ()
+    mx: tuple[str, ...] = ()
+    other_hosts: tuple[str, ...] = ()
+    user: str | None = None
+    limits: str | None = None
     checked: date | None = None
+
+    @property
+    def port(self) -> int:
+        """The port to use."""
+        return self.ports[0][0]
+
+    @property
+    def security(self) -> Security:
+        """And its security."""
+        return self.ports[0][1]
 
 
 def find_provider(address: str) -> Provider | None:
     """The mail service behind an address or a domain, where its domain gives it away."""
     domain = address.rpartition("@")[2].lower()
-    for provider in _providers():
-        if any(domain == known or (known[0] == "." and domain.endswith(known)) for known in provider.domains):
-            return provider
-    return None
+    return next((each for each in providers() if _among(domain, each.domains)), None)
+
+
+def find_provider_by_mx(host: str) -> Provider | None:
+    """The mail service whose server takes the mail of a domain."""
+    return next((each for each in providers() if _among(host.lower(), each.mx)), None)
+
+
+def find_provider_by_host(host: str) -> Provider | None:
+    """The mail service whose submission server this is."""
+    return next((each for each in providers() if _among(host.lower(), (each.host, *each.other_hosts))), None)
+
+
+def _among(name: str, known: tuple[str, ...]) -> bool:
+    return any(name == each or (each[0] == "." and name.endswith(each)) for each in known)
 
 
 @cache
-def _providers() -> tuple[Provider, ...]:
-    return tuple(
-        Provider(
-            **entry
-            | {"domains": tuple(entry["domains"]), "mechanisms": tuple(entry["mechanisms"]), "security": Security(entry["security"])}
-        )
-        for entry in load_table("providers")["provider"]
-    )
+def providers() -> tuple[Provider, ...]:
+    """All of them, in the table's order."""
+    return tuple(_read(**entry) for entry in load_table("providers")["provider"])
+
+
+def _read(*, ports: dict[str, str], **entry: Any) -> Provider:
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+    return Provider(ports=tuple((int(port), Security(security)) for port, security in ports.items()), **values)

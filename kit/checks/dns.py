@@ -1,0 +1,271 @@
+"""What DNS says of a name. The look-ups hand back values, never exceptions: that there is no answer is an answer too.
+
+One of the few modules that open something. `judge_dns` opens nothing: it only reads what `probe_dns` has brought.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from kit import fields
+from kit.errors import UsageError
+from kit.model import Finding, Profile, Security
+from kit.sending.findings import found
+
+if TYPE_CHECKING:
+    from kit.checks.web import Document
+
+Nameserver = tuple[str, int]  # address and port, in place of the system's
+
+_MOST_RECORDS: Final = 32  # of one answer
+_LONGEST: Final = 512  # characters of one record
+
+
+class DnsStatus(StrEnum):
+    """What became of one question."""
+
+    FOUND = "found"
+    NO_DATA = "no data"  # the name exists, without a record of this kind
+    NO_SUCH_NAME = "no such name"
+    SERVER_FAILURE = "server failure"  # the name's own servers are down, or DNSSEC does not add up
+    REFUSED = "refused"
+    TIME_OUT = "time-out"
+    FAILED = "failed"  # no name server is known, it cannot be reached, or what came is no DNS
+
+    @property
+    def known(self) -> bool:
+        """The question was answered, be it with nothing."""
+        return self in (DnsStatus.FOUND, DnsStatus.NO_DATA, DnsStatus.NO_SUCH_NAME)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The answer to one question.
+
+    Attributes:
+        kind: `A`, `MX`, `SRV`, …
+        records: as a zone file has them, texts (TXT) without their quotes; bounded, control characters escaped.
+        chain: the names that CNAME leads through, from the first behind `name` on.
+        nameserver: whom the answer is from; None where there was none.
+        authenticated: the name server says that it checked DNSSEC (the AD bit). It is as true as the way to it: see `is_local`.
+        signed: signatures came along. Asked for with TLSA only.
+        detail: what is worth knowing where there is no answer.
+    """
+
+    name: str
+    kind: str
+    status: DnsStatus
+    records: tuple[str, ...] = ()
+    chain: tuple[str, ...] = ()
+    nameserver: str | None = None
+    authenticated: bool = False
+    signed: bool = False
+    detail: str | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """The name server runs on this machine, so nobody on the way could have set the AD bit."""
+        return self.nameserver is not None and ipaddress.ip_address(self.nameserver.partition("%")[0]).is_loopback
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DnsView:
+    """All that DNS says of a mail server's name.
+
+    Attributes:
+        mx: mail servers of the host's name, as it may be a mail domain itself.
+        tlsa: what DANE (RFC 6698) says of the port's certificate.
+        sts, policy: MTA-STS (RFC 8461) of the name as a mail domain, asked where servers hand mail to servers (port 25); else None.
+    """
+
+    host: str
+    port: int
+    a: Answer
+    aaaa: Answer
+    mx: Answer
+    tlsa: Answer
+    sts: Answer | None = None
+    policy: Document | None = None
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Of both families."""
+        return self.a.records + self.aaaa.records
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class MailHost:
+    """One MX record, or one SRV record; the first to try sorts first.
+
+    Attributes:
+        weight: SRV only; kept negative, as the heavier one comes first.
+        host: empty where the record says that there is none (`.`).
+    """
+
+    preference: int
+    weight: int = 0
+    host: str
+    port: int = 25
+
+
+def mail_hosts(answer: Answer) -> tuple[MailHost, ...]:
+    """The records of an MX or SRV answer, the first to try first; such as cannot be right are left out."""
+    hosts = []
+    for record in answer.records:
+        *numbers, target = record.split()
+        preference, weight, port = map(int, numbers) if answer.kind == "SRV" else (int(numbers[0]), 0, 25)
+        try:
+            host = "" if target == "." else fields.check_host(target)
+            hosts.append(MailHost(preference=preference, weight=-weight, host=host, port=fields.check_port(port) if host else port))
+        except UsageError:
+            continue
+    return tuple(sorted(hosts))
+
+
+async def look_up(name: str, kind: str, *, timeout: float = 5.0, nameserver: Nameserver | None = None) -> Answer:  # noqa: ASYNC109
+    """One question to the system's name servers, or to `nameserver`.
+
+    Args:
+        name: as DNS has it.
+        kind: `A`, `MX`, `SRV`, …
+        timeout: seconds for everything, retries and other name servers included.
+        nameserver: address and port, in place of the system's.
+    """
+    import dns.asyncresolver  # noqa: PLC0415 - only those who ask pay for it
+    import dns.exception  # noqa: PLC0415
+    import dns.flags  # noqa: PLC0415
+    import dns.resolver  # noqa: PLC0415
+
+    def no_answer(status: DnsStatus, detail: str | None = None, message: dns.message.Message | None = None) -> Answer:
+        # RFC 8914: a name server may say why.
+        said = [error.text or f"extended error {int(error.code)}" for error in message.extended_errors()] if message else []
+        return Answer(name=name, kind=kind, status=status, detail=_plain("; ".join(said) or detail or "") or None)
+
+    try:
+        resolver = dns.asyncresolver.Resolver(configure=nameserver is None)
+        if nameserver is not None:
+            resolver.nameservers, resolver.port = [nameserver[0]], nameserver[1]
+        resolver.flags = dns.flags.RD | dns.flags.AD  # RFC 6840 section 5.7: AD in a question asks for it in the answer
+        resolver.use_edns(0, dns.flags.DO if kind == "TLSA" else 0, 1232)
+        answer = await resolver.resolve(dns.name.from_text(name), kind, raise_on_no_answer=False, lifetime=timeout)
+    except dns.resolver.NXDOMAIN as fault:
+        return no_answer(DnsStatus.NO_SUCH_NAME, message=next(iter(fault.kwargs["responses"].values()), None))
+    except dns.exception.Timeout:
+        return no_answer(DnsStatus.TIME_OUT, f"no name server answered within {timeout:g} s")
+    except dns.resolver.NoNameservers as fault:
+        *_, why, message = fault.kwargs["errors"][-1]
+        status = {"SERVFAIL": DnsStatus.SERVER_FAILURE, "REFUSED": DnsStatus.REFUSED}.get(str(why), DnsStatus.FAILED)
+        return no_answer(status, str(why), message)
+    except (dns.exception.DNSException, OSError, ValueError) as fault:
+        return no_answer(DnsStatus.FAILED, str(fault) or type(fault).__name__)
+    cnames = [str(record.target) for each in answer.chaining_result.cnames for record in each]
+    return Answer(
+        name=name,
+        kind=kind,
+        status=DnsStatus.FOUND if answer.rrset else DnsStatus.NO_DATA,
+        records=tuple(
+            _plain(b"".join(record.strings).decode("utf-8", "replace") if kind == "TXT" else str(record))
+            for record in list(answer.rrset or ())[:_MOST_RECORDS]
+        ),
+        chain=tuple(_plain(cname.rstrip(".")) for cname in cnames[:_MOST_RECORDS]),
+        nameserver=answer.nameserver,
+        authenticated=bool(answer.response.flags & dns.flags.AD),
+        signed=any(each.rdtype == dns.rdatatype.RRSIG for each in answer.response.answer),
+    )
+
+
+async def probe_dns(host: str, port: int, *, timeout: float = 5.0, nameserver: Nameserver | None = None) -> DnsView:  # noqa: ASYNC109
+    """Everything at once about a server's name."""
+
+    async def ask(name: str, kind: str) -> Answer:
+        return await look_up(name, kind, timeout=timeout, nameserver=nameserver)
+
+    at_mx = port == 25
+    questions = [(host, "A"), (host, "AAAA"), (host, "MX"), (f"_{port}._tcp.{host}", "TLSA")]
+    a, aaaa, mx, tlsa, *rest = await asyncio.gather(*(ask(*question) for question in questions + [(f"_mta-sts.{host}", "TXT")] * at_mx))
+    sts = rest[0] if rest else None
+    policy = None
+    if sts and any(_is_sts(record) for record in sts.records):
+        from kit.checks.web import fetch  # noqa: PLC0415 - which looks names up itself
+
+        # RFC 8461 section 3.3: a redirect is not followed, for it is the domain itself that must speak.
+        policy = await fetch(f"https://mta-sts.{host}/.well-known/mta-sts.txt", timeout=timeout, nameserver=nameserver, redirects=0)
+    return DnsView(host=host, port=port, a=a, aaaa=aaaa, mx=mx, tlsa=tlsa, sts=sts, policy=policy)
+
+
+def judge_dns(view: DnsView) -> tuple[Finding, ...]:
+    """What there is to say about it. That a name has no address, the connection's own step says."""
+    profile = Profile(host=view.host, port=view.port, security=Security.STARTTLS)
+    findings = []
+    hosts = [each.host for each in mail_hosts(view.mx)]
+    if hosts == [""]:
+        findings.append(found("mx-null", profile, f"{view.host} MX {view.mx.records[0]}"))
+    elif hosts and view.host not in hosts:
+        findings.append(found("host-is-mail-domain", profile, *(f"{view.host} MX {record}" for record in view.mx.records[:4])))
+    silent = [answer for answer in (view.a, view.aaaa) if not answer.status.known]
+    if silent:
+        findings.append(found("dns-no-answer", profile, *map(_no_answer, silent)))
+    findings += _judge_tlsa(view, profile)
+    if view.sts is not None:
+        findings += _judge_sts(view.sts, view.policy, profile, hosts or [view.host])
+    return tuple(findings)
+
+
+def _no_answer(answer: Answer) -> str:
+    return f"{answer.name} {answer.kind}: {answer.status}" + (f" ({answer.detail})" if answer.detail else "")
+
+
+def _judge_tlsa(view: DnsView, profile: Profile) -> list[Finding]:
+    """RFC 7672 section 2.2: TLSA records count where DNSSEC vouches for them, and nowhere else."""
+    tlsa = view.tlsa
+    evidence = [f"{tlsa.name} TLSA {record[:60]}" for record in tlsa.records[:4]]
+    if tlsa.status is DnsStatus.SERVER_FAILURE:
+        # RFC 7672 section 2.1.1: who sends mail there must wait then, as the records may say that TLS is a must.
+        return [found("tlsa-failing", profile, _no_answer(tlsa))]
+    if not evidence:
+        return []
+    if not tlsa.signed:
+        return [found("tlsa-unsigned", profile, *evidence)]
+    evidence.append(f"name server: {tlsa.nameserver}")
+    if not tlsa.authenticated:
+        return [found("tlsa-unchecked", profile, *evidence)]
+    return [found("tlsa-local" if tlsa.is_local else "tlsa-remote", profile, *evidence)]
+
+
+def _judge_sts(sts: Answer, document: Document | None, profile: Profile, hosts: list[str]) -> list[Finding]:
+    """RFC 8461: a TXT record says that there is a policy, and HTTPS which."""
+    versions = [record for record in sts.records if _is_sts(record)]
+    if not versions:
+        return []
+    if len(versions) > 1:  # section 3.1: then it counts as none
+        return [found("sts-twice", profile, *versions)]
+    if document is None or document.body is None:
+        return [found("sts-no-policy", profile, versions[0], document.why if document else "")]
+    lines = [line.partition(":") for line in document.body.decode("utf-8", "replace").splitlines()[:_MOST_RECORDS]]
+    said = [(key.strip(), fields.CONTROL.sub("?", value.strip())[:_LONGEST]) for key, _, value in lines]
+    policy, patterns = dict(said), [value.lower() for key, value in said if key == "mx"]
+    mode = policy.get("mode")
+    if policy.get("version") != "STSv1" or mode not in ("enforce", "testing", "none") or (mode != "none" and not patterns):
+        return [found("sts-no-policy", profile, *(f"{key}: {value}" for key, value in said[:4]))]
+    strays = [host for host in hosts if mode != "none" and not any(_sts_match(host, pattern) for pattern in patterns)]
+    evidence = [f"mode: {mode}", *(f"mx: {pattern}" for pattern in patterns[:4])]
+    if strays:
+        return [found("sts-mx-missing", profile, *(f"not in the policy: {host}" for host in strays[:4]), *evidence)]
+    return [found("sts-policy", profile, *evidence)]
+
+
+def _sts_match(host: str, pattern: str) -> bool:
+    """Section 4.1: `*.` stands for exactly one label."""
+    return host == pattern or (pattern.startswith("*.") and host.partition(".")[2] == pattern[2:])
+
+
+def _is_sts(record: str) -> bool:
+    return record.startswith("v=STSv1;")
+
+
+def _plain(text: str) -> str:
+    return fields.CONTROL.sub("?", text[:_LONGEST])

@@ -1,0 +1,68 @@
+"""The table of mail services: every entry has its shape and its evidence, and is found by what gives it away."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+
+import pytest
+
+from kit.fields import check_host
+from kit.knowledge.load import load_table
+from kit.knowledge.providers import find_provider, find_provider_by_host, find_provider_by_mx, providers
+from kit.model import Security
+from kit.profiles import resolve_target
+
+MECHANISMS = {"PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "XOAUTH2", "OAUTHBEARER"}
+# Services whose page stands on another domain than their server.
+SITES = {
+    "smtp.gmail.com": "google.com",
+    "smtp.mail.me.com": "apple.com",
+    "smtp.office365.com": "microsoft.com",
+    "smtp-mail.outlook.com": "microsoft.com",
+}
+
+
+@pytest.mark.parametrize("provider", providers(), ids=lambda provider: provider.name)
+def test_an_entry_has_its_shape_and_its_evidence(provider):
+    for host in (provider.host, *(name for name in provider.other_hosts if name[0] != ".")):
+        assert check_host(host) == host
+        assert find_provider_by_host(host.upper()) is provider
+    assert provider.ports
+    for port, security in provider.ports:
+        # RFC 8314: TLS from the start on 465; everywhere else STARTTLS, for nothing in clear stands in the table.
+        assert security is (Security.TLS if port in (465, 2465, 8465, 443) else Security.STARTTLS)
+    assert provider.mechanisms
+    assert set(provider.mechanisms) <= MECHANISMS
+    assert provider.password
+    assert provider.password[0].islower()  # it goes on after “wants”
+    assert not re.search(r"[.\n]$", provider.password)
+    assert provider.source.startswith("https://")
+    assert provider.source.split("/")[2].endswith(SITES.get(provider.host, ".".join(provider.host.split(".")[-2:])))
+    assert provider.checked is None or date(2026, 11, 1) <= provider.checked <= date(2027, 12, 31)
+    assert provider.limits is None or provider.checked  # what may be sent is said only where the page was read
+
+
+@pytest.mark.parametrize(("provider", "domain"), [(each, domain) for each in providers() for domain in each.domains], ids=str)
+def test_an_address_leads_to_its_service(provider, domain):
+    address = f"ann@{'contoso' if domain.startswith('.') else ''}{domain}"
+    assert find_provider(address) is provider
+    profile = resolve_target(address)
+    assert (profile.host, profile.port, profile.security) == (provider.host, *provider.ports[0])
+
+
+def test_the_table_knows_at_least_twenty_five_services():
+    assert len({provider.name for provider in providers()}) == len(load_table("providers")["provider"]) >= 25
+
+
+@pytest.mark.parametrize("kind", ["domains", "mx"])
+def test_nothing_stands_for_two_services(kind):
+    names = [name for provider in providers() for name in getattr(provider, kind)]
+    assert len(names) == len(set(names))
+    assert all(name == name.lower() for name in names)
+
+
+def test_a_name_that_only_looks_alike_is_not_taken():
+    assert find_provider("ann@notgmail.com") is None
+    assert find_provider_by_mx("mail.protection.outlook.com.example") is None
+    assert find_provider_by_host("smtp.gmail.com.example") is None
