@@ -1,6 +1,6 @@
 """`kit check`: one server's settings, rung by rung. What can be known without a password is learned first; then one sign-in.
 
-resolve → connect → [tls] → banner → ehlo → [starttls → tls → ehlo] → [auth] → quit
+resolve → connect → [tls] → banner → ehlo → [starttls → tls → ehlo] → [auth → noop → mail → rcpt → rset] → quit
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from kit.model import CheckResult, Finding, Profile, Security, Step
 from kit.profiles import build_profile
 from kit.redact import Secret
 from kit.sending.approach import approach, hang_up
+from kit.sending.continuity import check_continuity
 from kit.sending.findings import found, found_broken
 from kit.sending.reply import Offer
 from kit.sending.session import Broken, Session
@@ -60,7 +61,7 @@ async def check(
         try:
             offer = await approach(session, wire, profile, wire.client)
             if offer is not None and secret is not None:
-                await sign_in(
+                worked = await sign_in(
                     session,
                     wire,
                     profile,
@@ -71,6 +72,8 @@ async def check(
                     attempts_an_hour=attempts_an_hour,
                     budget=budget,
                 )
+                if worked:
+                    await check_continuity(session, wire, profile)
             elif offer is not None:
                 session.findings += _without_password(profile, offer)
             await hang_up(session, wire)

@@ -92,6 +92,7 @@ def smtp(
         b"EHLO": b"250-mail.example.test\r\n" + (b"250-STARTTLS\r\n" if tls else b"") + b"250 AUTH PLAIN LOGIN\r\n",
         b"STARTTLS": b"220 go\r\n",
         b"AUTH": b"235 2.7.0 ok\r\n",
+        **dict.fromkeys((b"NOOP", b"MAIL", b"RCPT", b"RSET"), b"250 2.0.0 ok\r\n"),
         b"QUIT": b"221 bye\r\n",
     } | (answers or {})
 

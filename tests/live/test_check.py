@@ -65,11 +65,11 @@ async def test_starttls_with_a_good_password(pki, budget):
     async with checking(smtp(answers, tls=pki.server()), pki=pki) as check:
         result = await check("hunter22", more={"user": "anna"}, budget=budget, on_step=told.append, target="work")
         assert result.ok
-        assert names(result) == ["resolve", "connect", "banner", "ehlo", "starttls", "tls", "ehlo", "auth", "quit"]
+        assert names(result) == ["resolve", "connect", "banner", "ehlo", "starttls", "tls", "ehlo", "auth", "noop", "quit"]
         assert list(result.steps) == told
         assert all(step.ok for step in result.steps)
         assert result.target == "work"
-        assert [finding.severity for finding in result.findings] == [Severity.OK, Severity.OK]
+        assert [finding.severity for finding in result.findings] == [Severity.OK] * 3
         attempt = result.attempt
         assert (attempt.outcome, attempt.cause, attempt.user, attempt.mechanism) == ("success", "none", "anna", "PLAIN")
         assert attempt.tls in ("TLSv1.2", "TLSv1.3")
@@ -82,7 +82,7 @@ async def test_starttls_with_a_good_password(pki, budget):
 async def test_implicit_tls(pki, budget):
     async with checking(smtp(), Security.TLS, pki=pki, tls=pki.server()) as check:
         result = await check("hunter22", more={"user": "anna", "mechanism": "LOGIN"}, budget=budget)
-        assert names(result) == ["resolve", "connect", "tls", "banner", "ehlo", "auth", "quit"]
+        assert names(result) == ["resolve", "connect", "tls", "banner", "ehlo", "auth", "noop", "quit"]
         assert result.ok
         assert (result.attempt.service, result.attempt.mechanism) == ("submissions", "LOGIN")
 
@@ -458,3 +458,52 @@ def test_every_finding_of_the_table_reads_and_names_the_server_at_hand():
 def test_evidence_is_bounded():
     profile = Profile(host="mail.example.test", port=2525, security=Security.TLS)
     assert all(len(text) < 1000 for text in found("not-smtp", profile, "x" * 100_000).evidence)
+
+
+# --- after the sign-in ---------------------------------------------------------------------------------------------
+
+
+def said_after_auth(server):
+    auth = max(i for i, line in enumerate(server.heard) if line.startswith(b"AUTH"))
+    return server.heard[auth + 1 :]
+
+
+async def test_a_sender_that_is_allowed_is_asked_about_and_taken_back(pki, budget):
+    async with checking(smtp(tls=pki.server()), pki=pki) as check:
+        result = await check("hunter22", more={"user": "anna@example.test"}, budget=budget)
+        assert (result.findings[-1].severity, result.findings[-1].evidence) == (Severity.OK, ("sender: anna@example.test",))
+        assert said_after_auth(check.server) == [
+            b"NOOP",
+            b"MAIL FROM:<anna@example.test>",
+            b"RCPT TO:<anna@example.test>",
+            b"RSET",
+            b"QUIT",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("answers", "cause", "severity"),
+    [
+        # Exchange Online says so after 235, where the session did not reach the mailbox.
+        ({b"MAIL": b"530 5.7.57 Client not authenticated to send mail.\r\n"}, Cause.NOT_AUTHENTICATED, Severity.ERROR),
+        (
+            {b"RCPT": b"553 5.7.1 <anna@example.test>: Sender address rejected: not owned by user x\r\n"},
+            Cause.SENDER_NOT_ALLOWED,
+            Severity.ERROR,
+        ),
+        ({b"RCPT": b"550 5.1.1 <anna@example.test>: Recipient address rejected: User unknown\r\n"}, Cause.RECIPIENT, Severity.NOTE),
+        ({b"NOOP": b"454 4.7.0 Temporary authentication failure\r\n"}, Cause.NOT_AUTHENTICATED, Severity.ERROR),
+    ],
+)
+async def test_a_sign_in_that_does_not_hold(pki, budget, answers, cause, severity):
+    async with checking(smtp(answers, tls=pki.server()), pki=pki) as check:
+        result = await check("hunter22", more={"user": "anna@example.test"}, budget=budget)
+        assert (result.findings[-1].cause, result.findings[-1].severity) == (cause, severity)
+        assert result.attempt.outcome == "success"  # the sign-in itself was taken
+        assert not [line for line in said_after_auth(check.server) if line.startswith(b"DATA")]
+
+
+async def test_a_user_that_is_no_address_is_no_sender(pki, budget):
+    async with checking(smtp(tls=pki.server()), pki=pki) as check:
+        await check("hunter22", more={"user": "anna"}, budget=budget)
+        assert said_after_auth(check.server) == [b"NOOP", b"QUIT"]

@@ -70,7 +70,18 @@ async def test_a_good_sign_in_reads_well(env, tmp_path):
     assert [line.split() for line in ways.splitlines()] == [["PLAIN"], [str(server.port), "starttls", "use", "this"]]
     plan, *steps = climb.splitlines()
     assert plan == f"127.0.0.1:{server.port}, security starttls: at most 3 connections, one after the other, one sign-in as anna"
-    assert [line.split()[4] for line in steps] == ["resolve", "connect", "banner", "ehlo", "starttls", "tls", "ehlo", "auth", "quit"]
+    assert [line.split()[4] for line in steps] == [
+        "resolve",
+        "connect",
+        "banner",
+        "ehlo",
+        "starttls",
+        "tls",
+        "ehlo",
+        "auth",
+        "noop",
+        "quit",
+    ]
     assert all(line.startswith("✓ ok") for line in steps)
     assert "AUTH PLAIN [hidden] → 235 2.7.0 ok" in out
     assert "The sign-in as anna works" in out
