@@ -142,7 +142,7 @@ async def look_up(name: str, kind: str, *, timeout: float = 5.0, nameserver: Nam
 
     def no_answer(status: DnsStatus, detail: str | None = None, message: dns.message.Message | None = None) -> Answer:
         # RFC 8914: a name server may say why.
-        said = [error.text or f"extended error {int(error.code)}" for error in message.extended_errors()] if message else []
+        said = [error.to_text() for error in message.extended_errors()] if message else []
         return Answer(name=name, kind=kind, status=status, detail=_plain("; ".join(said) or detail or "") or None)
 
     try:
@@ -245,8 +245,8 @@ def _judge_sts(sts: Answer, document: Document | None, profile: Profile, hosts: 
         return [found("sts-twice", profile, *versions)]
     if document is None or document.body is None:
         return [found("sts-no-policy", profile, versions[0], document.why if document else "")]
-    lines = [line.partition(":") for line in document.body.decode("utf-8", "replace").splitlines()[:_MOST_RECORDS]]
-    said = [(key.strip(), fields.CONTROL.sub("?", value.strip())[:_LONGEST]) for key, _, value in lines]
+    lines = document.body.decode("utf-8", "replace").splitlines()[:_MOST_RECORDS]
+    said = [(key.strip(), value.strip()) for key, _, value in (_plain(line).partition(":") for line in lines)]
     policy, patterns = dict(said), [value.lower() for key, value in said if key == "mx"]
     mode = policy.get("mode")
     if policy.get("version") != "STSv1" or mode not in ("enforce", "testing", "none") or (mode != "none" and not patterns):
