@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import ipywidgets as w
 
-from kit.checks.ladder import MOST_CONNECTIONS, check
-from kit.checks.text import plan
-from kit.model import CheckResult, Step
+from kit.checks.ladder import MOST_CONNECTIONS, check, check_settings
+from kit.checks.matrix import ways
+from kit.checks.survey import USUAL, survey
+from kit.checks.text import plan, plan_survey
+from kit.errors import KitError
+from kit.model import CheckResult, Probe, Profile, Security, Step
+from kit.profiles import save_profile
 from kit.widgets.common import STYLE, say, spawn
-from kit.widgets.results import findings_html, steps_html, verdict_html
-from kit.widgets.server import ServerForm
+from kit.widgets.results import findings_html, probes_html, steps_html, verdict_html, ways_html
+from kit.widgets.server import Chosen, ServerForm
 
 
 class CheckPanel(w.VBox):
-    """Climbs one server's settings step by step; signs in once if there is a password.
+    """Looks around at one server, climbs its settings step by step, and signs in once if there is a password.
 
     Attributes:
         result: of the last check; None before the first.
@@ -21,31 +27,71 @@ class CheckPanel(w.VBox):
 
     def __init__(self) -> None:
         self.result: CheckResult | None = None
+        self._profile: Profile | None = None
         self.form = ServerForm()
         self.sign_in = w.Checkbox(
             value=True, description="sign in too, once, if there is a password", indent=False, layout=w.Layout(width="auto")
         )
+        self.others = w.Checkbox(value=True, description="look at the other usual ports too", indent=False, layout=w.Layout(width="auto"))
         self.button = w.Button(description="Check", button_style="primary")
-        self.status, self._steps, self._findings = w.HTML(), w.HTML(), w.HTML()
+        self.status = w.HTML()
+        self._probes, self._ways, self._steps, self._findings = (w.HTML() for _ in range(4))
+        self.name = w.Text(description="Save as", placeholder="a name, such as scanner")
+        self.save = w.Button(description="Save profile")
+        self.saved = w.HTML()
+        self._keep = w.VBox([w.HBox([self.name, self.save]), self.saved], layout=w.Layout(display="none"))
         self.button.on_click(self._start)
-        super().__init__([w.HTML(STYLE), self.form, self.sign_in, self.button, self.status, self._findings, self._steps])
+        self.save.on_click(self._save)
+        options = w.HBox([self.sign_in, self.others], layout=w.Layout(flex_flow="row wrap"))
+        results = [self._findings, self._ways, self._probes, self._steps, self._keep]
+        super().__init__([w.HTML(STYLE), self.form, options, self.button, self.status, *results])
 
     def _start(self, _: object) -> None:
         self.button.disabled = True
-        self._steps.value = self._findings.value = ""
+        self._keep.layout.display = "none"
+        self._probes.value = self._ways.value = self._steps.value = self._findings.value = ""
         spawn(self._run(), self.status, done=lambda: setattr(self.button, "disabled", False))
 
     async def _run(self) -> None:
-        steps: list[Step] = []
-
-        def tell(step: Step) -> None:
-            steps.append(step)
-            self._steps.value = steps_html(steps)
-
         async with self.form.choice() as chosen:
-            secret = chosen.secret if self.sign_in.value else None
-            self.status.value = say(
-                plan(chosen.profile, connections=MOST_CONNECTIONS, signs_in=secret is not None and bool(chosen.profile.user))
+            profile, secret = chosen.profile, chosen.secret if self.sign_in.value else None
+            check_settings(profile, secret, budget=chosen.budget)
+            probes: list[Probe] = []
+            around = await survey(
+                profile,
+                others=_others(chosen) if self.others.value else (),
+                on_plan=lambda number: setattr(self.status, "value", say(plan_survey(profile, number, gentle=False))),
+                on_probe=lambda probe: self._show_probe(probes, probe),
             )
-            self.result = await check(chosen.profile, secret, on_step=tell, budget=chosen.budget)
+            self._ways.value = ways_html(ways(around.probes, profile))
+            signs_in = secret is not None and bool(profile.user)
+            self.status.value = say(plan(profile, connections=MOST_CONNECTIONS, signs_in=signs_in))
+            steps: list[Step] = []
+            result = await check(profile, secret, on_step=lambda step: self._show_step(steps, step), budget=chosen.budget)
+        self.result = replace(result, findings=(*around.findings, *result.findings))
         self._findings.value = verdict_html(self.result) + findings_html(self.result.findings)
+        if chosen.sandbox is None and profile.name is None:
+            self._profile = profile
+            self._keep.layout.display = "flex"
+
+    def _show_probe(self, probes: list[Probe], probe: Probe) -> None:
+        probes.append(probe)
+        self._probes.value = probes_html(probes)
+
+    def _show_step(self, steps: list[Step], step: Step) -> None:
+        steps.append(step)
+        self._steps.value = steps_html(steps)
+
+    def _save(self, _: object) -> None:
+        if self._profile is None:
+            return
+        try:
+            path = save_profile(replace(self._profile, name=self.name.value.strip() or None))
+            self.saved.value = say(f"Saved in {path}. The password is not in it.")
+        except KitError as fault:
+            self.saved.value = say(str(fault), problem=True)
+
+
+def _others(chosen: Chosen) -> tuple[tuple[int, Security], ...]:
+    """The other ports of this host; the sandbox has one of its own making."""
+    return USUAL if chosen.sandbox is None else ((chosen.sandbox.tls_port, Security.TLS),)

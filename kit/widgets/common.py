@@ -24,6 +24,7 @@ STYLE: Final = """<style>
 .kit-table th { text-align: left; font-weight: 600; border-bottom: 1px solid var(--jp-border-color1, #bbb); padding: 3px 10px 3px 0 }
 .kit-table td { padding: 3px 10px 3px 0; border-bottom: 1px solid var(--jp-border-color3, #e0e0e0); vertical-align: top }
 .kit-table td.n, .kit-table th.n { text-align: right; font-variant-numeric: tabular-nums }
+.kit-heat { width: auto; margin: 8px 0 } .kit-heat td, .kit-heat th { padding: 4px 14px }
 .kit-note { color: var(--jp-ui-font-color2, #666) }
 .kit-said { font-family: var(--jp-code-font-family, monospace); font-size: var(--jp-code-font-size, 12px); white-space: pre-wrap; overflow-wrap: anywhere }
 .kit-finding { border-left: 4px solid var(--kit-line, #888); padding: 2px 0 2px 10px; margin: 8px 0; line-height: 1.5 }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from kit.model import CheckResult, Finding, SendResult, Severity, Step
+from kit.checks.matrix import Rating, Way
+from kit.checks.matrix import table as matrix
+from kit.model import CheckResult, Finding, Probe, SendResult, Severity, Step
 from kit.widgets.common import escape, table
 
 # The word carries the meaning; the colour only helps to find it.
@@ -15,6 +17,8 @@ _LINES: Final = {
     Severity.NOTE: "var(--jp-info-color1, #0288d1)",
     Severity.OK: "var(--jp-success-color1, #388e3c)",
 }
+# Half transparent, so that text is read on them in either theme.
+_HEAT: Final[dict[str, str]] = {Rating.USE: "#009E7399", Rating.SAFE: "#009E7344", Rating.WEAK: "#E69F0055", Rating.IN_CLEAR: "#D55E0066"}
 _LONGEST: Final = 600
 
 
@@ -32,6 +36,37 @@ def steps_html(steps: list[Step]) -> str:
         for step in steps
     ]
     return table([("", ""), ("step", ""), ("seconds", "n"), ("sent", ""), ("the server's answer", ""), ("worth knowing", "")], rows)
+
+
+def probes_html(probes: list[Probe]) -> str:
+    """Where the host answers, and what it offers there, one row a connection."""
+    rows: list[list[object]] = [
+        [
+            "failed" if probe.problem else "ok",
+            f"{probe.port} {probe.security}",
+            f"{probe.family} {probe.address}",
+            f"{probe.seconds:.3f}",
+            probe.tls or "",
+            _cut(probe.problem.title if probe.problem else " ".join(probe.mechanisms) or "no AUTH"),
+        ]
+        for probe in probes
+    ]
+    return table([("", ""), ("port", ""), ("address", ""), ("seconds", "n"), ("TLS", ""), ("what it offers to sign in", "")], rows)
+
+
+def ways_html(ways: tuple[Way, ...]) -> str:
+    """Every way to sign in as a heat map: a row a port, a column a mechanism; the word says what the colour does."""
+    mechanisms, rows = matrix(ways)
+    if not rows:
+        return ""
+    head = "".join(f'<th scope="col">{escape(_cut(name))}</th>' for name in ["", *mechanisms])
+    body = "".join(
+        f'<tr><th scope="row">{escape(name)}</th>'
+        + "".join(f'<td style="background: {_HEAT.get(cell, "none")}">{escape(cell or "not offered")}</td>' for cell in cells)
+        + "</tr>"
+        for name, cells in rows
+    )
+    return f'<table class="kit-table kit-heat"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
 def findings_html(findings: tuple[Finding, ...]) -> str:

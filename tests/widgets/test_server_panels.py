@@ -9,9 +9,10 @@ from collections.abc import Callable
 import ipywidgets as w
 import pytest
 
+import kit
 from kit.errors import UsageError
 from kit.model import Cause, Finding, Outcome, Profile, Reply, Security, Severity, Step
-from kit.profiles import save_profile
+from kit.profiles import load_profile, save_profile
 from kit.widgets import common
 from kit.widgets.check import CheckPanel
 from kit.widgets.explain import ExplainPanel
@@ -65,6 +66,35 @@ async def test_a_check_that_finds_nothing():
     assert panel.result.attempt.outcome is Outcome.SUCCESS
     assert "All well" in shown(panel)
     assert "235" in shown(panel)
+    assert_harmless(panel)
+
+
+async def test_a_check_looks_around_first():
+    panel = CheckPanel()
+    await press(panel)
+    page = shown(panel)
+    # The sandbox has two doors, and PLAIN and LOGIN behind each; implicit TLS is the better one.
+    assert page.count("IPv4 127.0.0.1") == 2
+    assert page.count("use this") == 1
+    assert page.count("safe") == 3
+    panel.others.value = False
+    await press(panel)
+    assert shown(panel).count("IPv4 127.0.0.1") == 1
+
+
+async def test_settings_that_were_checked_can_be_saved():
+    panel = CheckPanel()
+    async with kit.open_sandbox() as sandbox:
+        choose(panel, "another server")
+        panel.form.host.value, panel.form.port.value, panel.form.security.value = "127.0.0.1", sandbox.port, "starttls"
+        panel.form.port.value = sandbox.port
+        panel.others.value = False
+        await press(panel)
+    panel.save.click()
+    assert "Problem:" in shown(panel)  # it has no name yet
+    panel.name.value = "practice"
+    panel.save.click()
+    assert load_profile("practice").port == sandbox.port
     assert_harmless(panel)
 
 
