@@ -229,6 +229,20 @@ class Streams:
         pipe = self._transport.get_extra_info("ssl_object")
         return Tls(version=pipe.version(), cipher=pipe.cipher()[0])
 
+    def write(self, data: bytes) -> None:
+        """Send bytes as they are, for whoever speaks TLS over this connection without `encrypt`."""
+        if not self._inbox.closed:
+            self._transport.write(data)
+
+    async def read(self) -> bytes:
+        """What has come, as it is: at least one byte, or none once nothing can come any more. The caller minds the time."""
+        while not (self._inbox.data or self._inbox.closed):
+            await self._inbox.news()
+        data = bytes(self._inbox.data)
+        self._inbox.data.clear()
+        self._transport.resume_reading()
+        return data
+
     async def close(self) -> None:
         """Hang up, and see it happen: at most a second is spent on that."""
         self._transport.close()
