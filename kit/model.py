@@ -254,15 +254,6 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Survey:
-    """What a host's ports have to offer, and where they differ."""
-
-    host: str
-    probes: tuple[Probe, ...]
-    findings: tuple[Finding, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SendResult(CheckResult):
     """What became of one test message.
 

@@ -40,7 +40,7 @@ class Way:
 def ways(probes: Iterable[Probe], profile: Profile) -> tuple[Way, ...]:
     """Every way to sign in, the best port first. One is rated USE: the best that the kit can go and the profile allows."""
     found: dict[tuple[int, Security, str], Rating] = {}
-    for probe in sorted(probes, key=lambda probe: (_rank(_PORTS, probe.port), probe.port)):
+    for probe in sorted(probes, key=lambda probe: _rank(probe.port, probe.security)):
         inside = Security.NONE if probe.security is Security.STARTTLS and probe.tls is None else probe.security
         for mechanism in probe.mechanisms:
             found[probe.port, inside, mechanism] = _rate(inside, mechanism)
@@ -49,7 +49,7 @@ def ways(probes: Iterable[Probe], profile: Profile) -> tuple[Way, ...]:
                 found.setdefault((probe.port, Security.NONE, mechanism), _rate(Security.NONE, mechanism))
     best = min(
         (way for way, rating in found.items() if rating is Rating.SAFE and way[2] in MECHANISMS and profile.mechanism in (None, way[2])),
-        key=lambda way: (_rank(_PORTS, way[0]), list(MECHANISMS).index(way[2])),
+        key=lambda way: (_rank(way[0], way[1]), list(MECHANISMS).index(way[2])),
         default=None,
     )
     return tuple(
@@ -72,5 +72,6 @@ def _rate(security: Security, mechanism: str) -> Rating:
     return Rating.WEAK if mechanism in _WEAK else Rating.SAFE
 
 
-def _rank(order: tuple[int, ...], port: int) -> int:
-    return order.index(port) if port in order else 0  # a port of the user's own choice
+def _rank(port: int, security: Security) -> tuple[int, bool, int]:
+    """Where to look first; a port of the user's own choice before all others."""
+    return _PORTS.index(port) + 1 if port in _PORTS else 0, security is not Security.TLS, port

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from ssl import SSLContext
 from time import perf_counter
 from typing import Final
 
 from kit.checks.differences import judge
-from kit.model import Probe, Profile, Security, Severity, Survey
+from kit.checks.dns import DnsView, judge_dns, probe_dns
+from kit.model import Finding, Probe, Profile, Security, Severity
 from kit.profiles import build_profile
 from kit.sending.approach import approach, hang_up
 from kit.sending.findings import found_broken
@@ -26,6 +27,20 @@ AT_ONCE: Final = 3
 USUAL: Final = ((465, Security.TLS), (587, Security.STARTTLS), (25, Security.STARTTLS), (2525, Security.STARTTLS))
 """Ports on which mail is taken, and how each begins: RFC 8314, RFC 6409, RFC 5321; 2525 is custom."""
 _PATIENCE: Final = 10.0  # seconds; Postfix's postscreen makes strangers wait for six
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What a host has to offer, and where its ports, addresses and names differ.
+
+    Attributes:
+        dns: None where the host is an address, or a name of this machine.
+    """
+
+    host: str
+    dns: DnsView | None
+    probes: tuple[Probe, ...]
+    findings: tuple[Finding, ...]
 
 
 async def survey(
@@ -51,7 +66,7 @@ async def survey(
     profile = build_profile(**asdict(profile))
     context = tls_context(profile)
     plan = await _plan(profile, others)
-    if on_plan:
+    if on_plan and plan:
         on_plan(len(plan))
     gate = asyncio.Semaphore(1 if gentle else AT_ONCE)
 
@@ -62,8 +77,16 @@ async def survey(
             on_probe(probe)
         return probe
 
-    probes = tuple(await asyncio.gather(*(run(*each) for each in plan)))
-    return Survey(host=profile.host, probes=probes, findings=judge(profile, probes))
+    dns, probes = await asyncio.gather(_look_up(profile), asyncio.gather(*(run(*each) for each in plan)))
+    told = judge_dns(dns) if dns else ()
+    return Survey(host=profile.host, dns=dns, probes=tuple(probes), findings=(*told, *judge(profile, tuple(probes))))
+
+
+async def _look_up(profile: Profile) -> DnsView | None:
+    host = profile.host
+    if ":" in host or host.rpartition(".")[2].isdigit() or host.rpartition(".")[2] in ("localhost", "local"):
+        return None
+    return await probe_dns(host, profile.port, timeout=min(profile.timeout, _PATIENCE))
 
 
 async def _plan(profile: Profile, others: Iterable[tuple[int, Security]]) -> list[tuple[Address, Profile]]:

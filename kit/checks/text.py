@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import Final
 
+from kit.checks.discovery import Discovery
 from kit.checks.matrix import Way, table
 from kit.checks.survey import AT_ONCE
 from kit.model import Finding, Probe, Profile, Severity, Step
@@ -25,6 +26,15 @@ def plan_survey(profile: Profile, connections: int, *, gentle: bool) -> str:
     """What is looked at before, on one line."""
     pace = "" if connections == 1 else ", one after the other" if gentle else f", at most {min(connections, AT_ONCE)} at once"
     return f"{profile.host}: {connections} connection{'s' * (connections != 1)}{pace}, without a sign-in"
+
+
+def discovery_text(found: Discovery) -> str:
+    """What each source gave, and what the kit makes of it."""
+    lines = [f"{found.target}: who names its server"]
+    for told in found.told:
+        lines.append(f"{'✓ ok' if told.candidates else '·':<8} {told.source}: {shorten(told.why)}")
+        lines += [f"{'':<10} {shorten(candidate.text)}" for candidate in told.candidates[:4]]
+    return "\n".join([*lines, f"→ {shorten(found.reason)}"])
 
 
 def probe_line(probe: Probe) -> str:

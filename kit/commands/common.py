@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, Unpack
 
 import click
 
 from kit.errors import UsageError
 from kit.model import Profile, Security, to_plain
 from kit.redact import Secret
+
+if TYPE_CHECKING:
+    from kit.checks.discovery import Discovery
+    from kit.profiles import Options
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -69,11 +73,40 @@ def server_options(command: F) -> F:
             click.option(
                 "--attempts", type=click.IntRange(1, 20), help="Sign-ins of one account that may fail within an hour. [default: 2]"
             ),
+            click.option(
+                "--ask-third-parties",
+                is_flag=True,
+                help="For the address of an unknown domain, ask Thunderbird's database too; its keeper learns the domain.",
+            ),
             click.option("--json", "as_json", is_flag=True, help="One JSON document."),
         )
     ):
         command = option(command)
     return command
+
+
+def find_target(target: str, *, ask_third_parties: bool, **options: Unpack[Options]) -> tuple[Profile, Discovery | None]:
+    """What TARGET means. Where nothing on this machine knows an address's domain, the domain itself is asked, and what came of it told.
+
+    Args:
+        target: a host, a mail address, or a profile's name.
+        ask_third_parties: ask a stranger's database too.
+        options: what was said beside it.
+
+    Raises:
+        UsageError: nobody knows it, or an option cannot be right.
+    """
+    from kit.knowledge.providers import find_provider
+    from kit.profiles import load_profiles, resolve_target
+
+    if "@" not in target or find_provider(target) or any(saved.name == target for saved in load_profiles()):
+        return resolve_target(target, **options), None
+    import asyncio
+
+    from kit.checks.discovery import discover
+
+    found = asyncio.run(discover(target, ask_third_parties=ask_third_parties))
+    return found.profile(**options), found
 
 
 def find_secret(profile: Profile, *, password_stdin: bool) -> Secret | None:

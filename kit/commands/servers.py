@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from kit.commands.common import find_secret, finish, print_json, server_options
+from kit.commands.common import find_secret, find_target, finish, print_json, server_options
 from kit.errors import UsageError
 from kit.model import Step
 
@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 @click.command("check")
 @click.argument("target")
 @server_options
-def check_command(target: str, password_stdin: bool, gentle: bool, attempts: int | None, as_json: bool, **options: Unpack[Options]) -> None:
+def check_command(
+    *,
+    target: str,
+    password_stdin: bool,
+    gentle: bool,
+    attempts: int | None,
+    ask_third_parties: bool,
+    as_json: bool,
+    **options: Unpack[Options],
+) -> None:
     """Take a server's settings apart, step by step; with a user and a password sign in, once. TARGET: a host, a mail address, or a profile."""
     import asyncio
     from dataclasses import replace
@@ -27,15 +36,17 @@ def check_command(target: str, password_stdin: bool, gentle: bool, attempts: int
     from kit.checks import text
     from kit.checks.ladder import MOST_CONNECTIONS, check, check_settings
     from kit.checks.matrix import ways
-    from kit.checks.survey import USUAL, survey
-    from kit.model import CheckResult, Survey, to_plain
-    from kit.profiles import names_a_port, resolve_target
+    from kit.checks.survey import USUAL, Survey, survey
+    from kit.model import CheckResult, to_plain
+    from kit.profiles import names_a_port
 
-    profile = resolve_target(target, **options)
+    profile, found = find_target(target, ask_third_parties=ask_third_parties, **options)
     secret = find_secret(profile, password_stdin=password_stdin)
     limit = attempts or ATTEMPTS_AN_HOUR
     check_settings(profile, secret, attempts_an_hour=limit)  # what cannot be right is said before anything else
     say: Callable[[str], None] = (lambda _: None) if as_json else click.echo
+    if found:
+        say(text.discovery_text(found) + "\n")
 
     async def look() -> tuple[Survey, CheckResult]:
         around = await survey(
@@ -45,15 +56,15 @@ def check_command(target: str, password_stdin: bool, gentle: bool, attempts: int
             on_probe=lambda probe: say(text.probe_line(probe)),
             gentle=gentle,
         )
-        if found := ways(around.probes, profile):
-            say(f"\n{text.ways_text(found)}")
+        if known := ways(around.probes, profile):
+            say(f"\n{text.ways_text(known)}")
         say("\n" + text.plan(profile, connections=1 if gentle else MOST_CONNECTIONS, signs_in=secret is not None))
         return around, await check(
             profile, secret, target=target, on_step=lambda step: say(text.step_line(step)), gentle=gentle, attempts_an_hour=limit
         )
 
     around, result = asyncio.run(look())
-    result = replace(result, findings=(*around.findings, *result.findings))
+    result = replace(result, findings=(*(found.findings if found else ()), *around.findings, *result.findings))
     if as_json:
         print_json(to_plain(result) | {"probes": around.probes, "ways": ways(around.probes, profile)})
     else:
@@ -77,25 +88,28 @@ def send_command(
     password_stdin: bool,
     gentle: bool,
     attempts: int | None,
+    ask_third_parties: bool,
     as_json: bool,
     **options: Unpack[Options],
 ) -> None:
     """Send one test message, and say what became of it. TARGET: a host, a mail address, or a profile."""
     import asyncio
+    from dataclasses import replace
 
     from kit.auth.budget import ATTEMPTS_AN_HOUR
     from kit.checks import text
-    from kit.profiles import resolve_target
     from kit.sending.message import build_test_message
     from kit.sending.send import MOST_CONNECTIONS, send
 
-    profile = resolve_target(target, **options)
+    profile, found = find_target(target, ask_third_parties=ask_third_parties, **options)
     sender = profile.sender or profile.user
     if sender is None:
         raise UsageError("nobody is named as sender", where="--from", next_step="Add --from YOU@EXAMPLE.COM, or --user")
     message = build_test_message(sender, recipients, subject=subject)
     secret = find_secret(profile, password_stdin=password_stdin)
     announce = [text.plan(profile, connections=1 if gentle else MOST_CONNECTIONS, signs_in=secret is not None)]
+    if found:
+        announce.append(text.discovery_text(found) + "\n")
 
     def tell(step: Step) -> None:
         while announce:  # before the first step, and not before what may still be wrong use
@@ -114,6 +128,8 @@ def send_command(
             attempts_an_hour=attempts or ATTEMPTS_AN_HOUR,
         )
     )
+    if found:
+        result = replace(result, findings=(*found.findings, *result.findings))
     if as_json:
         print_json(result)
     else:

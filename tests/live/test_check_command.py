@@ -10,7 +10,11 @@ import signal
 import sys
 
 import pytest
+from click.testing import CliRunner
 
+from kit.checks.discovery import Candidate, Source, Told, judge
+from kit.cli import main
+from kit.model import Security
 from tests.live.check_servers import make_pki, serve, smtp
 
 PASSWORD = "correct horse 7"
@@ -271,3 +275,39 @@ async def test_what_a_server_says_cannot_move_the_cursor(env):
         _, out, _ = await run(env, "127.0.0.1", "--port", server.port, "--security", "none")
     assert all(character.isprintable() or character == "\n" for character in out)
     assert "\\x1b[2J" in out
+
+
+# --- an address of a domain that nothing here knows ----------------------------------------------------------------
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """The domain's own answer, as discovery has it; the server it names is this machine."""
+
+    def tell(port):
+        server = Candidate(source=Source.AUTOCONFIG, host="127.0.0.1", port=port, security=Security.STARTTLS)
+        answer = Told(source=Source.AUTOCONFIG, candidates=(server,), why="from https://autoconfig.example.org/mail/config-v1.1.xml")
+
+        async def discover(target, **_):
+            return judge(target, "example.org", (answer,))
+
+        monkeypatch.setattr("kit.checks.discovery.discover", discover)
+
+    return tell
+
+
+def test_the_domain_is_asked_and_its_answer_told(told, monkeypatch, tmp_path):
+    monkeypatch.setenv("KIT_CONFIG_DIR", str(tmp_path))
+    told(9)  # nothing listens there
+    result = CliRunner().invoke(main, ["check", "anna@example.org", "--timeout", "2"])
+    first, *_ = result.stdout.split("\n\n")
+    assert result.exit_code == 1
+    assert first.splitlines()[0] == "anna@example.org: who names its server"
+    assert "127.0.0.1:9, security starttls: from the domain's own autoconfig document" in first.splitlines()[-1]
+
+
+def test_nothing_is_printed_where_the_use_is_wrong(told, monkeypatch, tmp_path):
+    monkeypatch.setenv("KIT_CONFIG_DIR", str(tmp_path))
+    told(9)
+    result = CliRunner().invoke(main, ["check", "anna@example.org", "--mechanism", "MAGIC"])
+    assert (result.exit_code, result.stdout) == (2, "")
