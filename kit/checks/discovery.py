@@ -17,7 +17,7 @@ from typing import Final, Unpack
 from urllib.parse import quote
 
 from kit import fields
-from kit.checks.dns import Answer, MailHost, Nameserver, look_up, mail_hosts
+from kit.checks.dns import Answer, Nameserver, look_up, mail_hosts
 from kit.checks.web import fetch
 from kit.errors import UsageError
 from kit.knowledge.providers import Provider, find_provider, find_provider_by_host, find_provider_by_mx
@@ -216,7 +216,7 @@ def _of(provider: Provider, source: Source) -> tuple[Candidate, ...]:
 
 def _by_srv(domain: str, tls: Answer, starttls: Answer) -> Told:
     """RFC 6186, 8314: the lower priority first, at the same one implicit TLS."""
-    ranked: list[tuple[int, bool, MailHost, Candidate]] = []
+    ranked: list[tuple[int, Candidate]] = []
     for answer, security in ((tls, Security.TLS), (starttls, Security.STARTTLS)):
         for each in mail_hosts(answer):
             if each.host:
@@ -224,16 +224,13 @@ def _by_srv(domain: str, tls: Answer, starttls: Answer) -> Told:
                 within = each.host == domain or each.host.endswith(f".{domain}")
                 proven = within or (answer.authenticated and answer.is_local)
                 candidate = Candidate(source=Source.SRV, host=each.host, port=each.port, security=security, proven=proven)
-                ranked.append((each.preference, security is not Security.TLS, each, candidate))
+                ranked.append((each.preference, candidate))
     whys = [
         f"{answer.name}: {'not offered' if _says_no(answer) else ', '.join(answer.records[:4]) or answer.detail or answer.status}"
         for answer in (tls, starttls)
     ]
-    return Told(
-        source=Source.SRV,
-        candidates=tuple(each[-1] for each in sorted(ranked, key=lambda each: each[:3])[:_MOST_SERVERS]),
-        why="; ".join(whys),
-    )
+    ranked.sort(key=lambda each: each[0])  # stable: who is first of one priority and kind stays it
+    return Told(source=Source.SRV, candidates=tuple(candidate for _, candidate in ranked[:_MOST_SERVERS]), why="; ".join(whys))
 
 
 def _says_no(answer: Answer) -> bool:

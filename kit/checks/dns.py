@@ -97,18 +97,19 @@ class DnsView:
         return self.a.records + self.aaaa.records
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MailHost:
-    """One MX record, or one SRV record; the first to try sorts first.
+    """One MX record, or one SRV record.
 
     Attributes:
-        weight: SRV only; kept negative, as the heavier one comes first.
+        preference: the lower one is tried first.
+        weight: of SRV; among equals the heavier one is the likelier.
         host: empty where the record says that there is none (`.`).
     """
 
+    host: str
     preference: int
     weight: int = 0
-    host: str
     port: int = 25
 
 
@@ -120,10 +121,10 @@ def mail_hosts(answer: Answer) -> tuple[MailHost, ...]:
         preference, weight, port = map(int, numbers) if answer.kind == "SRV" else (int(numbers[0]), 0, 25)
         try:
             host = "" if target == "." else fields.check_host(target)
-            hosts.append(MailHost(preference=preference, weight=-weight, host=host, port=fields.check_port(port) if host else port))
+            hosts.append(MailHost(host=host, preference=preference, weight=weight, port=fields.check_port(port) if host else port))
         except UsageError:
             continue
-    return tuple(sorted(hosts))
+    return tuple(sorted(hosts, key=lambda each: (each.preference, -each.weight, each.host, each.port)))
 
 
 async def look_up(name: str, kind: str, *, timeout: float = 5.0, nameserver: Nameserver | None = None) -> Answer:  # noqa: ASYNC109
@@ -179,7 +180,7 @@ async def look_up(name: str, kind: str, *, timeout: float = 5.0, nameserver: Nam
 
 
 async def probe_dns(host: str, port: int, *, timeout: float = 5.0, nameserver: Nameserver | None = None) -> DnsView:  # noqa: ASYNC109
-    """Everything at once about a server's name."""
+    """Everything at once about a server's name, which must not be an IP address."""
 
     async def ask(name: str, kind: str) -> Answer:
         return await look_up(name, kind, timeout=timeout, nameserver=nameserver)

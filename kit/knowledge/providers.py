@@ -21,12 +21,10 @@ class Provider:
         host: the submission server.
         other_hosts: names that the same service answers to as well, such as those of other regions.
         ports: of the submission server with their security, the one to use first.
-        mechanisms: documented ways to sign in; the server's EHLO has the last word.
-        password: what its password field wants, in plain words.
-        user: what its user field wants, where that is not the address.
-        limits: of what may be sent, where the service's page says so.
+        mechanisms: known ways to sign in; the server's EHLO has the last word.
+        password: what its password field wants, and its user field where that is not the address, in plain words.
         source: the service's own page.
-        checked: the day on which that page was read; None where it was not.
+        checked: the day on which server, ports and password were read there; None where not all of them were.
     """
 
     name: str
@@ -38,8 +36,6 @@ class Provider:
     domains: tuple[str, ...] = ()
     mx: tuple[str, ...] = ()
     other_hosts: tuple[str, ...] = ()
-    user: str | None = None
-    limits: str | None = None
     checked: date | None = None
 
     @property

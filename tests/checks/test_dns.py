@@ -85,7 +85,7 @@ async def test_srv_and_mx_in_the_order_to_try_them(nameserver):
     assert [each.host for each in mail_hosts(mx)] == ["first.plain.test", "second.plain.test"]
     # a space belongs into no host's name, and there is no port 0
     assert [each.host for each in mail_hosts(srv)] == ["heavy.plain.test", "light.plain.test", "last.plain.test"]
-    assert mail_hosts(srv)[0] == MailHost(preference=10, weight=-5, host="heavy.plain.test", port=587)
+    assert mail_hosts(srv)[0] == MailHost(host="heavy.plain.test", preference=10, weight=5, port=587)
 
 
 # --- all that is said of a server ----------------------------------------------------------------------------------
