@@ -17,9 +17,10 @@ from kit.errors import UsageError
 from kit.model import Attempt, Profile, Security
 from kit.redact import Secret
 from kit.sandbox.authority import issue
+from kit.sandbox.house import House
 from kit.sandbox.record import Received, Record, Said
 from kit.sandbox.scenarios import Scenario, find_scenario
-from kit.sandbox.session import House, Session
+from kit.sandbox.session import Session
 from kit.sandbox.wire import Wire
 
 HOST: Final = "127.0.0.1"  # not `localhost`, which many systems take for ::1 first

@@ -7,48 +7,22 @@ that holds one is read to its end and refused.
 from __future__ import annotations
 
 import asyncio
-import base64
-import hmac
-import re
-import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
-from kit.model import Attempt, Cause, Outcome, Service
-from kit.redact import MASKED, Secret
+from kit.model import Service
+from kit.sandbox.auth import LONGEST_AUTH, Desk, shown_auth
+from kit.sandbox.house import House
 from kit.sandbox.mail import LARGEST_MESSAGE, Body, Envelope, has_bare
-from kit.sandbox.record import Received, Record, printable
-from kit.sandbox.scenarios import Scenario, Stage
-from kit.sandbox.signin import MECHANISMS, Claim
+from kit.sandbox.record import Received, printable
+from kit.sandbox.scenarios import Stage
 from kit.sandbox.wire import Gone, LineTooLong, Wire
 
-LONGEST_COMMAND: Final = 512  # RFC 5321 section 4.5.3.1.4; with CRLF, as all of these
-LONGEST_AUTH: Final = 12_288  # RFC 4954 section 4
+LONGEST_COMMAND: Final = 512  # RFC 5321 section 4.5.3.1.4; with CRLF
 MOST_ERRORS: Final = 20
 
 _IN_CLEAR: Final = frozenset({"EHLO", "HELO", "NOOP", "STARTTLS", "QUIT"})  # RFC 3207 section 4
 _EHLO_FIRST: Final = "503 5.5.1 Say EHLO first"
-_MECHANISM: Final = re.compile(
-    r"(?i)PLAIN|LOGIN|CRAM-MD5|DIGEST-MD5|SCRAM-SHA-[0-9]{1,3}(?:-PLUS)?|NTLM|GSSAPI|EXTERNAL|XOAUTH2|OAUTHBEARER"
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class House:
-    """What all sessions of one sandbox share: the scenario, the one account, the certificate, the memory."""
-
-    scenario: Scenario
-    user: str
-    password: Secret
-    context: ssl.SSLContext
-    record: Record
-
-    def is_right(self, claim: Claim) -> bool:
-        """Whether that is the sandbox's own account, acting as itself."""
-        given, ours = (secret.reveal().encode("utf-8", "surrogatepass") for secret in (claim.password, self.password))
-        return claim.user == self.user and claim.acting_as in ("", self.user) and hmac.compare_digest(given, ours)
 
 
 class Session:
@@ -57,11 +31,9 @@ class Session:
     def __init__(self, house: House, wire: Wire, number: int, *, implicit: bool) -> None:
         self._house, self._scenario = house, house.scenario
         self._wire, self._number = wire, number
-        self._service = Service.SUBMISSIONS if implicit else Service.SUBMISSION
+        self._desk = Desk(house, wire, number, Service.SUBMISSIONS if implicit else Service.SUBMISSION, self._reply)
         self._implicit = implicit
         self._errors = 0
-        self._helo: str | None = None
-        self._user: str | None = None
         self._envelope = Envelope()
         self._verbs: dict[str, Callable[[str], Awaitable[str | None]]] = {
             "EHLO": self._ehlo,
@@ -102,7 +74,8 @@ class Session:
         verb, _, rest = text.partition(" ")
         verb = verb.upper()
         # What is no command may be the password of somebody who did not notice that AUTH was refused.
-        self._note("C", _shown(verb, rest) if verb in self._verbs else f"[{len(line)} bytes that are no command]")
+        shown = shown_auth(rest) if verb == "AUTH" else f"{verb} {rest}".rstrip()
+        self._note("C", shown if verb in self._verbs else f"[{len(line)} bytes that are no command]")
         return self._misfit(line, verb, rest) or await self._verbs[verb](rest)
 
     def _misfit(self, line: bytes, verb: str, rest: str) -> str | None:
@@ -115,7 +88,7 @@ class Session:
             return "500 5.5.2 Line too long"
         if self._wire.tls is None and verb not in _IN_CLEAR and (refusal := self._scenario.replies.get(Stage.IN_CLEAR)):
             if verb == "AUTH":
-                self._tried(_mechanism(rest), Outcome.REFUSED, Cause.TLS_REQUIRED)
+                self._desk.in_clear(rest)
             return refusal
         if rest and verb in ("DATA", "RSET", "QUIT", "STARTTLS"):
             return f"501 5.5.4 {verb} takes no argument"
@@ -144,7 +117,7 @@ class Session:
         if not name:
             return "501 5.5.4 Say who you are: EHLO and a name"
         self._envelope = Envelope()
-        self._helo = printable(name)
+        self._desk.helo = printable(name)
         return "250 localhost"
 
     async def _ehlo(self, rest: str) -> str:
@@ -154,12 +127,9 @@ class Session:
         offers = ["PIPELINING", f"SIZE {LARGEST_MESSAGE}", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"]
         if self._wire.tls is None:
             offers.append("STARTTLS")
-        if offered := self._offered():
+        if offered := self._desk.offered():
             offers.append(f"AUTH {' '.join(offered)}")
         return "\n".join((reply, *(f"250 {offer}" for offer in offers)))
-
-    def _offered(self) -> tuple[str, ...]:
-        return self._scenario.after if self._wire.tls else self._scenario.before
 
     async def _starttls(self, _: str) -> str | None:
         if self._wire.tls:
@@ -167,7 +137,7 @@ class Session:
         await self._reply("220 2.0.0 Ready to start TLS")
         await self._secure()
         # RFC 3207 section 4.2: nothing that was said in clear counts any more.
-        self._helo = self._user = None
+        self._desk.helo = self._desk.user = None
         self._envelope = Envelope()
         return None
 
@@ -177,100 +147,19 @@ class Session:
             self._note("-", f"{dropped} bytes came in clear behind STARTTLS, and are dropped: somebody else may have put them there")
         self._note("-", f"{self._wire.tls} begins")
 
-    # -------------------------------------------------------------------------------------- AUTH
-
     async def _auth(self, rest: str) -> str:
-        name, _, initial = rest.partition(" ")
-        mechanism = _mechanism(name)
-        if not name:
-            return "501 5.5.4 AUTH needs a mechanism"
-        if refusal := self._no_auth_now():
-            return refusal
-        if mechanism is None or mechanism not in self._offered():
-            return self._not_offered(mechanism)
-        try:
-            claim = await self._converse(mechanism, initial)
-        except _Cancelled:
-            self._tried(mechanism, Outcome.ABORTED, Cause.ABORTED)
-            return "501 5.7.0 Authentication aborted"
-        except (ValueError, LineTooLong) as fault:
-            self._tried(mechanism, Outcome.MALFORMED, Cause.MALFORMED)
-            too_long = isinstance(fault, LineTooLong)
-            return "500 5.5.6 Authentication line too long" if too_long else "501 5.5.2 That is no base64 of a credential"
-        return self._judge(mechanism, claim)
-
-    def _no_auth_now(self) -> str | None:
-        if self._helo is None:
+        if self._desk.helo is None:
             return _EHLO_FIRST
         if self._envelope.sender is not None:
             return "503 5.5.1 No AUTH within a mail transaction"
-        return "503 5.5.1 Already signed in" if self._user is not None else None
-
-    def _not_offered(self, mechanism: str | None) -> str:
-        if self._offered():
-            self._tried(mechanism, Outcome.REFUSED, Cause.MECHANISM_UNSUPPORTED)
-            return "504 5.5.4 Unrecognized authentication type"
-        later = bool(self._scenario.after) and self._wire.tls is None
-        self._tried(mechanism, Outcome.REFUSED, Cause.TLS_REQUIRED if later else Cause.AUTH_NOT_OFFERED)
-        encrypt = "538 5.7.11 Encryption required for requested authentication mechanism"
-        return self._scenario.replies.get(Stage.AUTH, encrypt if later else "503 5.5.1 Error: authentication not enabled")
-
-    async def _converse(self, mechanism: str, initial: str) -> Claim:
-        """One mechanism, from its first challenge to the client's claim."""
-        talk = MECHANISMS[mechanism]()
-        challenge = next(talk)
-        # RFC 4954 section 4: `=` is an initial response without a byte. Elsewhere it is no base64.
-        response = initial.encode() if initial else await self._ask(challenge)
-        decoded = b"" if initial == "=" else base64.b64decode(response, validate=True)
-        try:
-            while True:
-                decoded = base64.b64decode(await self._ask(talk.send(decoded)), validate=True)
-        except StopIteration as end:
-            claim: Claim = end.value
-            return claim
-
-    async def _ask(self, challenge: bytes) -> bytes:
-        await self._reply(f"334 {base64.b64encode(challenge).decode()}")
-        line = await self._wire.line(LONGEST_AUTH - 2)
-        self._note("C", "*" if line == b"*" else MASKED)
-        if line == b"*":
-            raise _Cancelled
-        return line
-
-    def _judge(self, mechanism: str, claim: Claim) -> str:
-        refusal = self._scenario.replies.get(Stage.SIGN_IN)
-        if refusal or not self._house.is_right(claim):
-            self._tried(mechanism, self._scenario.outcome, self._scenario.cause, claim.user)
-            return refusal or "535 5.7.8 Error: authentication failed"
-        self._tried(mechanism, Outcome.SUCCESS, Cause.NONE, claim.user)
-        self._user = claim.user
-        return "235 2.7.0 Authentication successful"
-
-    def _tried(self, mechanism: str | None, outcome: Outcome, cause: Cause, user: str | None = None) -> None:
-        self._house.record.count(
-            Attempt(
-                time=datetime.now(UTC),
-                outcome=outcome,
-                cause=cause,
-                host="localhost",
-                server="sandbox",
-                service=self._service,
-                user=printable(user) if user else None,
-                client_ip=self._wire.peer,
-                client_port=self._wire.port,
-                helo=self._helo,
-                mechanism=mechanism,
-                tls=self._wire.tls or "none",
-                session=str(self._number),
-            )
-        )
+        return await self._desk.auth(rest)
 
     # -------------------------------------------------------------------------------------- mail
 
     async def _mail(self, rest: str) -> str:
-        if self._helo is None or self._envelope.sender is not None:
-            return _EHLO_FIRST if self._helo is None else "503 5.5.1 MAIL has been said already"
-        if self._user is None:
+        if self._desk.helo is None or self._envelope.sender is not None:
+            return _EHLO_FIRST if self._desk.helo is None else "503 5.5.1 MAIL has been said already"
+        if self._desk.user is None:
             return self._scenario.replies.get(Stage.MAIL, "530 5.7.0 Authentication required")
         return self._envelope.mail(rest)
 
@@ -305,7 +194,7 @@ class Session:
             data=data,
             peer=self._wire.peer,
             tls=self._wire.tls,
-            user=self._user,
+            user=self._desk.user,
         )
         if not self._house.record.take(message):
             return "452 4.3.1 The sandbox is full; start it anew"
@@ -324,22 +213,3 @@ class Session:
     async def _quit(self, _: str) -> str:
         await self._reply("221 2.0.0 Bye")
         raise Gone
-
-
-class _Cancelled(Exception):
-    """The client sent `*`."""
-
-
-def _mechanism(name: str) -> str | None:
-    """Only a name that is one: who forgets it puts a credential in its place."""
-    word = name.partition(" ")[0]
-    return word.upper() if _MECHANISM.fullmatch(word) else None
-
-
-def _shown(verb: str, rest: str) -> str:
-    """A command for the transcript: of AUTH no more than the mechanism."""
-    if verb != "AUTH" or not rest:
-        return f"{verb} {rest}".rstrip()
-    mechanism = _mechanism(rest)
-    behind = MASKED if mechanism is None or " " in rest else ""
-    return " ".join(word for word in (verb, mechanism, behind) if word)
