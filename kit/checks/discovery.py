@@ -1,29 +1,31 @@
-"""Which server an address sends through: what each source says, where they disagree, and the one to use.
+"""Which server an address sends through: what each source says of it.
 
     table ─┐
     DNS   ─┼─► Told… ─► judge ─► Discovery ─► Profile
     HTTPS ─┘
 
-One of the few modules that reach out; `read_autoconfig` and `judge` do not.
+One of the few modules that reach out; `read_autoconfig` does not, nor does `judge` in `candidates`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import shlex
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Final, Unpack
+from itertools import chain, islice, product
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from kit import fields
+from kit.checks.candidates import Candidate, Discovery, Source, Told, judge
 from kit.checks.dns import Answer, Nameserver, look_up, mail_hosts
 from kit.checks.web import fetch
 from kit.errors import UsageError
 from kit.knowledge.providers import Provider, find_provider, find_provider_by_host, find_provider_by_mx
-from kit.model import Finding, Profile, Security
-from kit.profiles import Options, build_profile, override
-from kit.sending.findings import found
+from kit.model import Security
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element  # the type alone: defusedxml does the reading
+
+__all__ = ["Discovery", "discover", "read_autoconfig"]
 
 _MOST_SERVERS: Final = 8  # of one source
 _ISPDB: Final = "https://autoconfig.thunderbird.net/v1.1/"
@@ -36,93 +38,6 @@ _AUTHENTICATIONS: Final = {
     "secure": ("CRAM-MD5",),
     "OAuth2": ("XOAUTH2", "OAUTHBEARER"),
 }
-
-
-class Source(StrEnum):
-    """Who says it, the most believable first: what the kit has read itself, then what is proven by TLS, then mere DNS, then a stranger."""
-
-    DOMAIN = "the kit's table, by the address's domain"
-    AUTOCONFIG = "the domain's own autoconfig document"
-    SRV = "the domain's SRV records"
-    MX = "the kit's table, by the domain's mail servers"
-    ISPDB = "Thunderbird's database of providers"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """A server that a source names.
-
-    Attributes:
-        mechanisms: that the source speaks of; empty where it does not.
-        user: what to sign in as, where the source knows better than the address.
-        proven: nobody on the way could have made it up: it is the kit's own, came by verified TLS or with DNSSEC, or stays within the domain.
-        provider: the service that the kit knows this server to belong to.
-    """
-
-    source: Source
-    host: str
-    port: int
-    security: Security
-    mechanisms: tuple[str, ...] = ()
-    user: str | None = None
-    proven: bool = True
-
-    @property
-    def provider(self) -> Provider | None:
-        """The service that the kit knows by this server's name."""
-        return find_provider_by_host(self.host)
-
-    @property
-    def text(self) -> str:
-        """On one line."""
-        return " ".join((f"{self.host}:{self.port}, security {self.security}", *self.mechanisms))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """What one source gave, the server it would have used first, and how, or why it gave none."""
-
-    source: Source
-    candidates: tuple[Candidate, ...]
-    why: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Discovery:
-    """What all sources gave, and what the kit makes of it.
-
-    Attributes:
-        target: an address, or a domain.
-        domain: of the mail, as DNS has it.
-        told: one for each source, in the order of `Source`.
-        chosen: the server to use; None where nobody named one that protects the password.
-        reason: why that one.
-    """
-
-    target: str
-    domain: str
-    told: tuple[Told, ...]
-    chosen: Candidate | None
-    reason: str
-    findings: tuple[Finding, ...]
-
-    def profile(self, **options: Unpack[Options]) -> Profile:
-        """The chosen server as a profile.
-
-        Args:
-            options: what was said beside the target, and counts instead.
-
-        Raises:
-            UsageError: nobody named a server, or an option cannot be right.
-        """
-        if self.chosen is None:
-            raise UsageError(
-                "nobody names a mail server for this domain that can be signed in to safely",
-                where=fields.shown(self.target),
-                next_step=f"Ask whoever runs it for the server's name, then: kit check HOST --user {shlex.quote(self.target)}",
-            )
-        user = self.chosen.user or (self.target if "@" in self.target else None)
-        return override(build_profile(host=self.chosen.host, port=self.chosen.port, security=self.chosen.security, user=user), options)
 
 
 async def discover(
@@ -176,7 +91,7 @@ async def discover(
     if ask_third_parties:
         ispdb = await ask_web(Source.ISPDB, _ISPDB + domain)
     told = (_by_domain(domain), autoconfig, _by_srv(domain, tls, starttls), _by_mx(mx), ispdb)
-    return judge(target, domain, told, srv_says_no=_says_no(tls) and _says_no(starttls))
+    return judge(target, domain, told)
 
 
 # --- what each source says ----------------------------------------------------------------------------------------
@@ -220,9 +135,10 @@ def _by_srv(domain: str, tls: Answer, starttls: Answer) -> Told:
     for answer, security in ((tls, Security.TLS), (starttls, Security.STARTTLS)):
         for each in mail_hosts(answer):
             if each.host:
-                # RFC 6186 section 6: a target outside of the domain may be a forger's, unless DNSSEC vouches for it.
+                # RFC 6186 section 6: a target outside of the domain may be a forger's, unless DNSSEC vouches for it. One of the kit's
+                # table would gain a forger nothing.
                 within = each.host == domain or each.host.endswith(f".{domain}")
-                proven = within or (answer.authenticated and answer.is_local)
+                proven = within or (answer.authenticated and answer.is_local) or find_provider_by_host(each.host) is not None
                 candidate = Candidate(source=Source.SRV, host=each.host, port=each.port, security=security, proven=proven)
                 ranked.append((each.preference, candidate))
     whys = [
@@ -230,7 +146,8 @@ def _by_srv(domain: str, tls: Answer, starttls: Answer) -> Told:
         for answer in (tls, starttls)
     ]
     ranked.sort(key=lambda each: each[0])  # stable: who is first of one priority and kind stays it
-    return Told(source=Source.SRV, candidates=tuple(candidate for _, candidate in ranked[:_MOST_SERVERS]), why="; ".join(whys))
+    candidates = tuple(candidate for _, candidate in ranked[:_MOST_SERVERS])
+    return Told(source=Source.SRV, candidates=candidates, why="; ".join(whys), refuses=_says_no(tls) and _says_no(starttls))
 
 
 def _says_no(answer: Answer) -> bool:
@@ -251,82 +168,33 @@ def read_autoconfig(document: bytes, source: Source, *, address: str | None, dom
         root = defusedxml.ElementTree.fromstring(document, forbid_dtd=True)
     except (ValueError, SyntaxError, LookupError) as fault:  # defusedxml's, the parser's own, an unknown encoding
         raise ValueError(f"not the XML of an autoconfig document ({fields.shown(fault)})") from None
-    candidates = []
-    for server in root.iterfind("./emailProvider/outgoingServer"):
-        words = {
-            "%EMAILADDRESS%": address or "%EMAILADDRESS%",
-            "%EMAILLOCALPART%": (address or "%EMAILLOCALPART%").rpartition("@")[0] or "%EMAILLOCALPART%",
-            "%EMAILDOMAIN%": domain,
-        }
-
-        def said(field: str, words: dict[str, str] = words, server: object = server) -> str:
-            text = (server.findtext(field) or "").strip()[:512]  # type: ignore[attr-defined]
-            for word, meaning in words.items():
-                text = text.replace(word, meaning)
-            return str(text)
-
-        security, port = _SOCKETS.get(said("socketType")), said("port")
-        if server.get("type") != "smtp" or security is None or not port.isascii() or not port.isdigit():
-            continue
-        mechanisms = [
-            each for element in server.iterfind("authentication") for each in _AUTHENTICATIONS.get((element.text or "").strip(), ())
-        ]
-        user = said("username")
-        try:
-            candidates.append(
-                Candidate(
-                    source=source,
-                    host=fields.check_host(said("hostname")),
-                    port=fields.check_port(int(port)),
-                    security=security,
-                    mechanisms=tuple(dict.fromkeys(mechanisms)),
-                    user=None if not user or "%EMAIL" in user else fields.check_text("username", user),
-                    # The document may be read by everybody on the way here, not changed; a third party's word is another matter.
-                    proven=source is Source.AUTOCONFIG,
-                )
-            )
-        except UsageError:
-            continue
-        if len(candidates) == _MOST_SERVERS:
-            break
+    words = {"%EMAILDOMAIN%": domain}
+    if address:
+        words |= {"%EMAILADDRESS%": address, "%EMAILLOCALPART%": address.rpartition("@")[0]}
+    servers = (_read_server(server, source, words) for server in root.iterfind("./emailProvider/outgoingServer"))
+    candidates = tuple(islice((each for each in servers if each), _MOST_SERVERS))
     if not candidates:
         raise ValueError("it names no SMTP server that could be one")
-    return tuple(candidates)
+    return candidates
 
 
-# --- what to make of it -------------------------------------------------------------------------------------------
-
-
-def judge(target: str, domain: str, told: tuple[Told, ...], *, srv_says_no: bool = False) -> Discovery:
-    """The server to use, why, and what is odd about what was told."""
-    spoke = [each for each in told if each.candidates]
-    safe = [(each, candidate) for each in spoke for candidate in each.candidates if candidate.security is not Security.NONE]
-    first, chosen = safe[0] if safe else (None, None)
-    if first and chosen:
-        # Within one source implicit TLS comes first (RFC 8314 section 3.3), but SRV's own order is the domain's wish.
-        if first.source is not Source.SRV:
-            chosen = next((each for each in first.candidates if each.security is Security.TLS), chosen)
-        others = [each.source for each in spoke if each is not first and any(_same(chosen, other) for other in each.candidates)]
-        reason = f"{chosen.text}: from {chosen.source}" + (f"; {' and '.join(others)} agree" if others else "")
-    else:
-        reason = "no source names a server that protects the password"
-    profile = Profile(host=chosen.host if chosen else domain, port=chosen.port if chosen else 587, security=Security.STARTTLS)
-    findings = []
-    if chosen and any(not any(_same(chosen, other) for other in each.candidates) for each in spoke):
-        findings.append(
-            found("discovery-disagrees", profile, *(f"{each.source}: {', '.join(c.text for c in each.candidates[:3])}" for each in spoke))
+def _read_server(server: Element, source: Source, words: dict[str, str]) -> Candidate | None:
+    """One `outgoingServer`, if it can be right."""
+    said = {field: (server.findtext(field) or "").strip()[:512] for field in ("hostname", "port", "socketType", "username")}
+    for field, (word, meaning) in product(said, words.items()):
+        said[field] = said[field].replace(word, meaning)
+    security, port, user = _SOCKETS.get(said["socketType"]), said["port"], said["username"]
+    if server.get("type") != "smtp" or security is None or not (port.isascii() and port.isdigit()):
+        return None
+    authentications = [_AUTHENTICATIONS.get((each.text or "").strip(), ()) for each in server.iterfind("authentication")]
+    try:
+        return Candidate(
+            source=source,
+            host=fields.check_host(said["hostname"]),
+            port=fields.check_port(int(port)),
+            security=security,
+            mechanisms=tuple(dict.fromkeys(chain(*authentications))),
+            user=None if not user or "%EMAIL" in user else fields.check_text("username", user),
         )
-    if srv_says_no and chosen:
-        findings.append(found("srv-says-no", profile, *(each.why for each in told if each.source is Source.SRV)))
-    if chosen and not chosen.proven and len({each.source for each in spoke if any(_same(chosen, other) for other in each.candidates)}) == 1:
-        findings.append(found("discovery-unproven", profile, reason))
-    plain = [candidate for each in spoke for candidate in each.candidates if candidate.security is Security.NONE]
-    if plain:
-        findings.append(found("discovery-plain", profile, *(f"{each.source}: {each.text}" for each in plain[:4])))
-    return Discovery(target=target, domain=domain, told=told, chosen=chosen, reason=reason, findings=tuple(findings))
-
-
-def _same(one: Candidate, other: Candidate) -> bool:
-    """They do not contradict each other: the same server or service, and if the same port then the same security."""
-    of_one = one.host == other.host or (one.provider is not None and one.provider is other.provider)
-    return of_one and (one.port != other.port or one.security is other.security)
+    except UsageError:
+        return None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kit.checks.discovery import Candidate, Discovery, Source, Told, discover, judge, read_autoconfig
+from kit.checks.candidates import Candidate, Discovery, Source, Told, judge
+from kit.checks.discovery import discover, read_autoconfig
 from kit.errors import UsageError
 from kit.model import Security, Severity
 
@@ -150,7 +151,7 @@ def test_a_document_that_is_none(body):
     [
         ("ann@srv.found.test", []),
         ("ann@auto.found.test", []),
-        ("ann@fast.found.test", []),  # outside of the domain, but MX leads to the same service
+        ("ann@fast.found.test", []),  # outside of the domain, but a service that the kit knows
         ("ann@far.found.test", ["Only an unprotected DNS"]),  # RFC 6186 section 6
         ("ann@signed.test", []),  # outside too, and DNSSEC vouches for it
         ("ann@disagree.found.test", ["The sources name different"]),
@@ -201,6 +202,12 @@ def test_what_counts_as_a_disagreement(servers, disagree):
     found = judge("example.test", "example.test", (says(Source.AUTOCONFIG, ("mail.example.test", 465, TLS)), says(Source.SRV, *servers)))
     assert bool(found.findings) is disagree
     assert ("agree" in found.reason) is not disagree
+
+
+def test_where_mail_arrives_is_only_a_hint():
+    own, elsewhere = says(Source.SRV, ("mail.example.test", 465, TLS)), says(Source.MX, ("smtp.office365.com", 587, STARTTLS))
+    found = judge("example.test", "example.test", (own, elsewhere))
+    assert (found.chosen.host, found.findings) == ("mail.example.test", ())
 
 
 @needs_unbound
