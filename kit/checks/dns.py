@@ -224,7 +224,7 @@ def _judge_tlsa(view: DnsView, profile: Profile) -> list[Finding]:
     """RFC 7672 section 2.2: TLSA records count where DNSSEC vouches for them, and nowhere else."""
     tlsa = view.tlsa
     evidence = [f"{tlsa.name} TLSA {record[:60]}" for record in tlsa.records[:4]]
-    if tlsa.status is DnsStatus.SERVER_FAILURE:
+    if tlsa.status is DnsStatus.SERVER_FAILURE and view.port == 25 and (view.a.status.known or view.aaaa.status.known):
         # RFC 7672 section 2.1.1: who sends mail there must wait then, as the records may say that TLS is a must.
         return [found("tlsa-failing", profile, _no_answer(tlsa))]
     if not evidence:
