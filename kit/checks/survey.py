@@ -1,17 +1,20 @@
 """All that can be learned of a host without a password: every usual port, each address family apart.
 
 resolve → plan → probes (one connection each, three at once) → differences, matrix
+                 └► of the port that is meant also every version of TLS, and the certificate chain
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from ssl import SSLContext
 from time import perf_counter
-from typing import Final
+from typing import Any, Final, TypeVar
 
+from kit.checks.chain import Chain, VersionProbe, judge_chain, judge_versions
 from kit.checks.differences import judge
 from kit.checks.dns import DnsView, judge_dns, probe_dns
 from kit.model import Finding, Probe, Profile, Security, Severity
@@ -22,10 +25,13 @@ from kit.sending.reply import Offer, parse_offer
 from kit.sending.session import Broken, Session
 from kit.sending.transport import Address, connect, resolve, tls_context
 
+T = TypeVar("T")
+
 AT_ONCE: Final = 3
 """Connections to a host at once: more, and the operator's own address may be banned."""
 USUAL: Final = ((465, Security.TLS), (587, Security.STARTTLS), (25, Security.STARTTLS), (2525, Security.STARTTLS))
 """Ports on which mail is taken, and how each begins: RFC 8314, RFC 6409, RFC 5321; 2525 is custom."""
+_TLS_PROBES: Final = 5  # four versions, and the chain
 _PATIENCE: Final = 10.0  # seconds; Postfix's postscreen makes strangers wait for six
 
 
@@ -35,11 +41,14 @@ class Survey:
 
     Attributes:
         dns: None where the host is an address, or a name of this machine.
+        versions, chain: of TLS on the port that is meant; empty and None where no handshake came about there.
     """
 
     host: str
     dns: DnsView | None
     probes: tuple[Probe, ...]
+    versions: tuple[VersionProbe, ...]
+    chain: Chain | None
     findings: tuple[Finding, ...]
 
 
@@ -48,7 +57,7 @@ async def survey(
     *,
     others: Iterable[tuple[int, Security]] = (),
     on_plan: Callable[[int], None] | None = None,
-    on_probe: Callable[[Probe], None] | None = None,
+    on_probe: Callable[[Probe | VersionProbe], None] | None = None,
     gentle: bool = False,
 ) -> Survey:
     """Look at the profile's port, and if wanted at the other usual ones, without signing in.
@@ -65,21 +74,45 @@ async def survey(
     """
     profile = build_profile(**asdict(profile))
     context = tls_context(profile)
-    plan = await _plan(profile, others)
-    if on_plan and plan:
-        on_plan(len(plan))
     gate = asyncio.Semaphore(1 if gentle else AT_ONCE)
 
-    async def run(address: Address, settings: Profile) -> Probe:
+    async def run(work: Coroutine[Any, Any, T]) -> T:
         async with gate:
-            probe = await probe_port(address, settings, context)
-        if on_probe:
-            on_probe(probe)
-        return probe
+            found = await work
+        if on_probe and isinstance(found, (Probe, VersionProbe)):
+            on_probe(found)
+        return found
 
-    dns, probes = await asyncio.gather(_look_up(profile), asyncio.gather(*(run(*each) for each in plan)))
-    told = judge_dns(dns) if dns else ()
-    return Survey(host=profile.host, dns=dns, probes=tuple(probes), findings=(*told, *judge(profile, tuple(probes))))
+    async def look_closer(climbs: list[asyncio.Task[Probe]]) -> tuple[tuple[VersionProbe, ...], Chain | None]:
+        """TLS on the port that is meant, one version a connection, where there is any."""
+        speaks = [_shakes_hands(await climb, profile) for climb in climbs]
+        if not any(speaks):
+            return (), None
+        from kit.checks.tls import VERSIONS, probe_chain, probe_tls_version  # noqa: PLC0415 - only those who get so far pay for it
+
+        address, _ = plan[speaks.index(True)]
+        each = asyncio.gather(*(run(probe_tls_version(address, profile, version)) for version in VERSIONS))
+        chain, versions = await asyncio.gather(run(probe_chain(address, profile)), each)
+        return tuple(versions), chain
+
+    plan, main = await _plan(profile, others)
+    if on_plan and plan:
+        on_plan(len(plan) + (_TLS_PROBES if profile.security is not Security.NONE else 0))
+    climbs = [asyncio.create_task(run(probe_port(address, settings, context))) for address, settings in plan]
+    dns, (versions, chain), probes = await asyncio.gather(_look_up(profile), look_closer(climbs[:main]), asyncio.gather(*climbs))
+    findings = [
+        *(judge_dns(dns) if dns else ()),
+        *judge(profile, tuple(probes)),
+        *(judge_versions(versions, profile) if versions else ()),
+        *(judge_chain(chain, profile, datetime.now(UTC)) if chain else ()),
+    ]
+    return Survey(host=profile.host, dns=dns, probes=tuple(probes), versions=versions, chain=chain, findings=tuple(findings))
+
+
+def _shakes_hands(probe: Probe, profile: Profile) -> bool:
+    """Whether TLS is spoken there: it came about, or failed otherwise than by silence."""
+    last = probe.steps[-1]
+    return probe.tls is not None or (last.name == "tls" and last.seconds < profile.timeout * 0.9)
 
 
 async def _look_up(profile: Profile) -> DnsView | None:
@@ -89,19 +122,20 @@ async def _look_up(profile: Profile) -> DnsView | None:
     return await probe_dns(host, profile.port, timeout=min(profile.timeout, _PATIENCE))
 
 
-async def _plan(profile: Profile, others: Iterable[tuple[int, Security]]) -> list[tuple[Address, Profile]]:
-    """One probe a port; of the port that is meant one a family, for a client may take either."""
+async def _plan(profile: Profile, others: Iterable[tuple[int, Security]]) -> tuple[list[tuple[Address, Profile]], int]:
+    """One probe a port; of the port that is meant one a family, for a client may take either: how many that are."""
     try:
         addresses = await resolve(profile)
     except Broken:
-        return []  # the check itself says so
+        return [], 0  # the check itself says so
     families = {address.family: address for address in reversed(addresses)}
     plan = [(address, profile) for address in sorted(families.values(), key=addresses.index)]
+    main = len(plan)
     hurried = replace(profile, timeout=min(profile.timeout, _PATIENCE))
     for port, security in others:
         if port != profile.port:
             plan.append((replace(addresses[0], port=port), replace(hurried, port=port, security=security)))
-    return plan
+    return plan, main
 
 
 async def probe_port(address: Address, profile: Profile, context: SSLContext) -> Probe:

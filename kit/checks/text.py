@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import Final
 
+from kit.checks.chain import VersionProbe
 from kit.checks.discovery import Discovery
 from kit.checks.matrix import Way, table
 from kit.checks.survey import AT_ONCE
@@ -25,7 +26,7 @@ def plan(profile: Profile, *, connections: int, signs_in: bool) -> str:
 def plan_survey(profile: Profile, connections: int, *, gentle: bool) -> str:
     """What is looked at before, on one line."""
     pace = "" if connections == 1 else ", one after the other" if gentle else f", at most {min(connections, AT_ONCE)} at once"
-    return f"{profile.host}: {connections} connection{'s' * (connections != 1)}{pace}, without a sign-in"
+    return f"{profile.host}: up to {connections} connection{'s' * (connections != 1)}{pace}, without a sign-in"
 
 
 def discovery_text(found: Discovery) -> str:
@@ -37,8 +38,13 @@ def discovery_text(found: Discovery) -> str:
     return "\n".join([*lines, f"→ {shorten(found.reason)}"])
 
 
-def probe_line(probe: Probe) -> str:
+def probe_line(probe: Probe | VersionProbe) -> str:
     """One probe: port, where it led, and what is offered there."""
+    if isinstance(probe, VersionProbe):
+        what = " ".join(
+            text for text in (probe.outcome.replace("-", " "), probe.cipher, f"({probe.detail})" if probe.detail else None) if text
+        )
+        return f"{'·':<8} {probe.seconds:7.3f} s  {probe.port} {probe.version:<8} {shorten(what)}"
     what = " ".join(probe.mechanisms) or "no AUTH"
     if probe.problem:
         what = probe.problem.title

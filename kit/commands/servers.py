@@ -66,7 +66,11 @@ def check_command(
     around, result = asyncio.run(look())
     result = replace(result, findings=(*(found.findings if found else ()), *around.findings, *result.findings))
     if as_json:
-        print_json(to_plain(result) | {"probes": around.probes, "ways": ways(around.probes, profile)})
+        print_json(
+            to_plain(result)
+            | {name: getattr(around, name) for name in ("dns", "probes", "versions", "chain")}
+            | {"ways": ways(around.probes, profile)}
+        )
     else:
         click.echo("\n" + text.findings_text(result.findings))
     finish(all_well=result.ok)

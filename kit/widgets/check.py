@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import ipywidgets as w
 
+from kit.checks.chain import VersionProbe
 from kit.checks.ladder import MOST_CONNECTIONS, check, check_settings
 from kit.checks.matrix import ways
 from kit.checks.survey import USUAL, survey
@@ -56,7 +57,7 @@ class CheckPanel(w.VBox):
         async with self.form.choice() as chosen:
             profile, secret = chosen.profile, chosen.secret if self.sign_in.value else None
             check_settings(profile, secret, budget=chosen.budget)
-            probes: list[Probe] = []
+            probes: list[Probe | VersionProbe] = []
             around = await survey(
                 profile,
                 others=_others(chosen) if self.others.value else (),
@@ -74,7 +75,7 @@ class CheckPanel(w.VBox):
             self._profile = profile
             self._keep.layout.display = "flex"
 
-    def _show_probe(self, probes: list[Probe], probe: Probe) -> None:
+    def _show_probe(self, probes: list[Probe | VersionProbe], probe: Probe | VersionProbe) -> None:
         probes.append(probe)
         self._probes.value = probes_html(probes)
 

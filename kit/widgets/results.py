@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from kit.checks.chain import VersionProbe
 from kit.checks.matrix import Rating, Way
 from kit.checks.matrix import table as matrix
 from kit.model import CheckResult, Finding, Probe, SendResult, Severity, Step
@@ -38,20 +39,20 @@ def steps_html(steps: list[Step]) -> str:
     return table([("", ""), ("step", ""), ("seconds", "n"), ("sent", ""), ("the server's answer", ""), ("worth knowing", "")], rows)
 
 
-def probes_html(probes: list[Probe]) -> str:
+def probes_html(probes: list[Probe | VersionProbe]) -> str:
     """Where the host answers, and what it offers there, one row a connection."""
-    rows: list[list[object]] = [
-        [
-            "failed" if probe.problem else "ok",
-            f"{probe.port} {probe.security}",
-            f"{probe.family} {probe.address}",
-            f"{probe.seconds:.3f}",
-            probe.tls or "",
-            _cut(probe.problem.title if probe.problem else " ".join(probe.mechanisms) or "no AUTH"),
-        ]
-        for probe in probes
-    ]
-    return table([("", ""), ("port", ""), ("address", ""), ("seconds", "n"), ("TLS", ""), ("what it offers to sign in", "")], rows)
+    return table(
+        [("", ""), ("port", ""), ("address", ""), ("seconds", "n"), ("TLS", ""), ("what it offers", "")], list(map(_probe, probes))
+    )
+
+
+def _probe(probe: Probe | VersionProbe) -> list[object]:
+    if isinstance(probe, VersionProbe):
+        told = " ".join(text for text in (probe.outcome.replace("-", " "), probe.cipher, probe.detail) if text)
+        return ["", probe.port, probe.address, f"{probe.seconds:.3f}", probe.version, _cut(told)]
+    offers = _cut(probe.problem.title if probe.problem else " ".join(probe.mechanisms) or "no AUTH")
+    mark, place = "failed" if probe.problem else "ok", f"{probe.family} {probe.address}"
+    return [mark, f"{probe.port} {probe.security}", place, f"{probe.seconds:.3f}", probe.tls or "", offers]
 
 
 def ways_html(ways: tuple[Way, ...]) -> str:

@@ -156,9 +156,16 @@ async def test_four_ports_three_connections_at_once(tmp_path):
         planned, told = [], []
         others = [(each.port, Security.STARTTLS) for each in (a, b, c, d)]
         found = await survey(settings, others=others, on_plan=planned.append, on_probe=told.append)
-        assert (planned, most) == ([4], 3)
-        assert sorted(p.port for p in found.probes) == sorted(p.port for p in told) == sorted(each.port for each in (a, b, c, d))
-        assert [each.connections for each in (a, b, c, d)] == [1, 1, 1, 1]
+        assert (planned, most) == ([4 + 5], 3)  # of the first port also four versions of TLS, and the chain
+        assert sorted(p.port for p in found.probes) == sorted(each.port for each in (a, b, c, d))
+        assert {type(each).__name__ for each in told} == {"Probe", "VersionProbe"}
+        assert [each.connections for each in (a, b, c, d)] == [1 + 5, 1, 1, 1]
+        assert {each.version: each.outcome.value for each in found.versions} == {
+            "TLSv1": "not-offered",
+            "TLSv1.1": "not-offered",
+            "TLSv1.2": "offered",
+            "TLSv1.3": "offered",
+        }
         assert all((p.problem, p.mechanisms) == (None, ("PLAIN", "LOGIN")) for p in found.probes)
         assert not [line for each in (a, b, c, d) for line in each.heard if line.startswith(b"AUTH")]
         most = 0

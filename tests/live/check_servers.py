@@ -125,7 +125,7 @@ class Pki:
     def ca_file(self) -> str:
         return str(self.folder / "ca.pem")
 
-    def server(self, name: str = "127.0.0.1", *, days: int = 1, self_signed: bool = False) -> ssl.SSLContext:
+    def server(self, name: str = "127.0.0.1", *, days: int = 60, self_signed: bool = False) -> ssl.SSLContext:
         """A server's context with a certificate for `name` that is good for `days` from now, or has been bad for as long."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -165,7 +165,7 @@ def make_pki(folder: Path) -> Pki:
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - dt.timedelta(days=20))
-        .not_valid_after(now + dt.timedelta(days=20))
+        .not_valid_after(now + dt.timedelta(days=90))
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(x509.KeyUsage(**usage), critical=True)
         .sign(key, hashes.SHA256())
