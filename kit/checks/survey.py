@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 from kit.checks.chain import Chain, VersionProbe, judge_chain, judge_versions
 from kit.checks.differences import judge
 from kit.checks.dns import DnsView, judge_dns, probe_dns
-from kit.model import Finding, Probe, Profile, Security, Severity
+from kit.model import Cause, CheckResult, Finding, Probe, Profile, Security, Severity
 from kit.profiles import build_profile
 from kit.sending.approach import approach, hang_up
 from kit.sending.findings import found_broken
@@ -107,6 +107,13 @@ async def survey(
         *(judge_chain(chain, profile, datetime.now(UTC)) if chain else ()),
     ]
     return Survey(host=profile.host, dns=dns, probes=tuple(probes), versions=versions, chain=chain, findings=tuple(findings))
+
+
+def together(around: Survey, result: CheckResult) -> CheckResult:
+    """The check with what was found around it. Of a certificate that is no good, the look at the whole chain tells more."""
+    errors = {finding.cause for finding in around.findings if finding.severity is Severity.ERROR}
+    own = [finding for finding in result.findings if finding.cause is not Cause.CERTIFICATE or Cause.CERTIFICATE not in errors]
+    return replace(result, findings=(*around.findings, *own))
 
 
 def _shakes_hands(probe: Probe, profile: Profile) -> bool:

@@ -36,7 +36,7 @@ def check_command(
     from kit.checks import text
     from kit.checks.ladder import MOST_CONNECTIONS, check, check_settings
     from kit.checks.matrix import ways
-    from kit.checks.survey import USUAL, Survey, survey
+    from kit.checks.survey import USUAL, Survey, survey, together
     from kit.model import CheckResult, to_plain
     from kit.profiles import names_a_port
 
@@ -64,7 +64,9 @@ def check_command(
         )
 
     around, result = asyncio.run(look())
-    result = replace(result, findings=(*(found.findings if found else ()), *around.findings, *result.findings))
+    result = together(around, result)
+    if found:
+        result = replace(result, findings=(*found.findings, *result.findings))
     if as_json:
         print_json(
             to_plain(result)

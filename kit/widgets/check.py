@@ -9,7 +9,7 @@ import ipywidgets as w
 from kit.checks.chain import VersionProbe
 from kit.checks.ladder import MOST_CONNECTIONS, check, check_settings
 from kit.checks.matrix import ways
-from kit.checks.survey import USUAL, survey
+from kit.checks.survey import USUAL, survey, together
 from kit.checks.text import plan, plan_survey
 from kit.errors import KitError
 from kit.model import CheckResult, Probe, Profile, Security, Step
@@ -69,7 +69,7 @@ class CheckPanel(w.VBox):
             self.status.value = say(plan(profile, connections=MOST_CONNECTIONS, signs_in=signs_in))
             steps: list[Step] = []
             result = await check(profile, secret, on_step=lambda step: self._show_step(steps, step), budget=chosen.budget)
-        self.result = replace(result, findings=(*around.findings, *result.findings))
+        self.result = together(around, result)
         self._findings.value = verdict_html(self.result) + findings_html(self.result.findings)
         if chosen.sandbox is None and profile.name is None:
             self._profile = profile

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from dataclasses import replace
 
 import pytest
 
 from kit.checks import survey as survey_module
 from kit.checks.differences import judge
 from kit.checks.matrix import Rating, table, ways
-from kit.checks.survey import USUAL, survey
-from kit.model import Cause, Probe, Profile, Reply, Security, Severity, Step
+from kit.checks.survey import USUAL, Survey, survey, together
+from kit.model import Cause, CheckResult, Finding, Probe, Profile, Reply, Security, Severity, Step
 from tests.live.check_servers import make_pki, serve, smtp
 
 HOST = "mail.example.test"
@@ -188,3 +189,23 @@ async def test_each_family_is_looked_at_by_itself(monkeypatch):
 
 async def test_a_name_that_is_none_has_no_probes():
     assert (await survey(Profile(host="no-such-host.invalid", port=587, security=Security.STARTTLS, timeout=5))).probes == ()
+
+
+def test_of_a_bad_certificate_the_chain_tells_more():
+    def finding(cause, severity, title):
+        return Finding(cause=cause, severity=severity, title=title, next_step="")
+
+    result = CheckResult(
+        target=HOST,
+        host=HOST,
+        port=587,
+        security=Security.STARTTLS,
+        steps=(),
+        attempt=None,
+        findings=(finding(Cause.CERTIFICATE, Severity.ERROR, "verify failed"), finding(Cause.UNKNOWN, Severity.NOTE, "other")),
+    )
+    around = Survey(host=HOST, dns=None, probes=(), versions=(), chain=None, findings=())
+    assert [each.title for each in together(around, result).findings] == ["verify failed", "other"]
+    for severity, left in ((Severity.ERROR, ["expired", "other"]), (Severity.WARNING, ["expired", "verify failed", "other"])):
+        told = replace(around, findings=(finding(Cause.CERTIFICATE, severity, "expired"),))
+        assert [each.title for each in together(told, result).findings] == left
