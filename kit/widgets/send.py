@@ -67,7 +67,7 @@ class SendPanel(w.VBox):
             )
             self.result = await send(chosen.profile, message, chosen.secret, dry_run=self.dry_run.value, on_step=tell, budget=chosen.budget)
             if chosen.sandbox and chosen.sandbox.messages:
-                received = chosen.sandbox.messages[-1].data.decode("utf-8", "replace")
+                received = chosen.sandbox.messages[-1].data.decode("utf-8", "replace").replace("\r\n", "\n")
                 self._received.value = (
                     f"<details><summary>The message as the sandbox has it</summary><pre class='kit-said'>{escape(received)}</pre></details>"
                 )

@@ -120,7 +120,8 @@ class TrendPanel(w.VBox):
 
     def _draw(self, bars: pd.DataFrame) -> None:
         """One trace a cause, always the same ones, so that a colour keeps its meaning while filters change."""
-        times = [int(moment.timestamp() * 1000) for moment in bars.index]
+        # As text: where a trace gets new places, plotly.js looks anew what kind of axis they want, and numbers would make it linear.
+        times = [f"{moment:%Y-%m-%d %H:%M:%S}" for moment in bars.index]
         with self.figure.batch_update():
             for trace in self.figure.data:
                 present = trace.name in bars

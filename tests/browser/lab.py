@@ -38,7 +38,8 @@ READY = """() => {
 }"""
 CELLS = """() => window.jupyterapp.shell.currentWidget.content.model.toJSON().cells.filter((cell) => cell.cell_type === "code")"""
 BARS = """() => Array.from(document.querySelector(".js-plotly-plot")?.data ?? []).filter((trace) => trace.visible !== false)
-  .map((trace) => [trace.name, Array.from(trace.x, Number), Array.from(trace.y, Number)])"""
+  .map((trace) => [trace.name, Array.from(trace.x, (moment) => Date.parse(moment + "Z")), Array.from(trace.y, Number)])"""
+AXIS = "() => document.querySelector('.js-plotly-plot')._fullLayout.xaxis.type"
 
 # What a screen reader would have no name for. (A file chooser has a button before it.)
 NAMELESS = """() => [...document.querySelectorAll(".jp-OutputArea :is(input, select, textarea, button)")]
@@ -198,8 +199,12 @@ class Visit:
         return self.page.locator(".jp-OutputArea").get_by_label(label, exact=True)
 
     def bars(self) -> dict[str, tuple[list[float], list[float]]]:
-        """What the chart in the page holds: x and y of each visible trace."""
+        """What the chart in the page holds: milliseconds since the epoch and tries of each visible trace."""
         return {name: (x, y) for name, x, y in self.page.evaluate(BARS)}
+
+    def axis_type(self) -> str:
+        """What plotly.js takes the places of the bars for."""
+        return self.page.evaluate(AXIS)
 
     def nameless_controls(self) -> list[str]:
         """Visible controls of the panels that have no label."""

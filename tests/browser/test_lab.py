@@ -97,6 +97,7 @@ def assert_chart_shows(visitor, chosen: pd.DataFrame) -> None:
     visitor.page.locator(".js-plotly-plot .bars path").first.wait_for()
     shown, step = drawn(visitor)
     assert shown == wanted(chosen, step)
+    assert visitor.axis_type() == "date"
 
 
 CHART_AND_ROOM = """() => {

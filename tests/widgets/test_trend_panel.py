@@ -65,15 +65,15 @@ def chart(panel) -> dict[str, dict[pd.Timestamp, int]]:
         assert len(trace.x) == len(trace.y) <= MOST_BARS
         assert bool(trace.visible) == bool(len(trace.x))
         if trace.visible:
-            drawn[trace.name] = {pd.Timestamp(int(x), unit="ms", tz="UTC"): int(y) for x, y in zip(trace.x, trace.y, strict=True) if y}
+            drawn[trace.name] = {pd.Timestamp(x, tz="UTC"): int(y) for x, y in zip(trace.x, trace.y, strict=True) if y}
     return drawn
 
 
 def width(panel) -> pd.Timedelta:
-    x = next(trace.x for trace in panel.figure.data if trace.visible)
+    x = [pd.Timestamp(moment) for moment in next(trace.x for trace in panel.figure.data if trace.visible)]
     steps = {b - a for a, b in pairwise(x)}
     assert len(steps) == 1, "bars of one width, without a gap"
-    return pd.Timedelta(steps.pop(), unit="ms")
+    return steps.pop()
 
 
 def expected(chosen: pd.DataFrame, step: pd.Timedelta) -> dict[str, dict[pd.Timestamp, int]]:
