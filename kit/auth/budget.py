@@ -28,11 +28,15 @@ def account_of(profile: Profile) -> str:
 
     On loopback the port belongs to it: there each port is another server, as sandboxes are.
     """
+    return f"{profile.user}@{profile.host}" + (f":{profile.port}" if is_local(profile.host) else "")
+
+
+def is_local(host: str) -> bool:
+    """Is that this machine itself?"""
     try:
-        local = ipaddress.ip_address(profile.host).is_loopback
+        return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        local = profile.host == "localhost"
-    return f"{profile.user}@{profile.host}" + (f":{profile.port}" if local else "")
+        return host == "localhost"
 
 
 def budget_path() -> Path:
@@ -52,7 +56,7 @@ def check_budget(account: str, *, now: datetime, limit: int = ATTEMPTS_AN_HOUR, 
         BudgetSpent: none is left; says when the next one is free.
         UnreadableInput: the count cannot be read or written.
     """
-    with _count(path) as book:
+    with open_book(path) as book:
         _look(book, account, now, limit)
 
 
@@ -63,7 +67,7 @@ def take_attempt(account: str, *, now: datetime, limit: int = ATTEMPTS_AN_HOUR, 
         BudgetSpent: none is left; says when the next one is free.
         UnreadableInput: the count cannot be read or written, so nothing may be tried.
     """
-    with _count(path) as book:
+    with open_book(path) as book:
         _look(book, account, now, limit)
         ticket = book.execute("INSERT INTO attempt (account, time) VALUES (?, ?)", (account, now.timestamp())).lastrowid
         return int(ticket or 0)
@@ -71,7 +75,7 @@ def take_attempt(account: str, *, now: datetime, limit: int = ATTEMPTS_AN_HOUR, 
 
 def give_back(ticket: int, *, path: Path | None = None) -> None:
     """The attempt succeeded: it does not count."""
-    with _count(path) as book:
+    with open_book(path) as book:
         book.execute("DELETE FROM attempt WHERE rowid = ?", (ticket,))
 
 
@@ -93,8 +97,8 @@ def _look(book: sqlite3.Connection, account: str, now: datetime, limit: int) -> 
 
 
 @contextmanager
-def _count(path: Path | None) -> Iterator[sqlite3.Connection]:
-    """The table, within one transaction that shuts other processes out."""
+def open_book(path: Path | None) -> Iterator[sqlite3.Connection]:
+    """The tables, within one transaction that shuts other processes out."""
     path = path or budget_path()
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -102,6 +106,7 @@ def _count(path: Path | None) -> Iterator[sqlite3.Connection]:
         with closing(sqlite3.connect(path, timeout=10, isolation_level=None)) as book:
             book.execute("BEGIN IMMEDIATE")
             book.execute("CREATE TABLE IF NOT EXISTS attempt (account TEXT NOT NULL, time REAL NOT NULL)")
+            book.execute("CREATE TABLE IF NOT EXISTS offer (place TEXT PRIMARY KEY, mechanisms TEXT NOT NULL, time REAL NOT NULL)")
             yield book
             book.execute("COMMIT")
     except (OSError, sqlite3.Error) as fault:

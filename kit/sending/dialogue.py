@@ -13,7 +13,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from kit.auth.mechanisms import MECHANISMS, Exchange
+from kit.auth.mechanisms import MECHANISMS, Exchange, Remark
 from kit.errors import PasswordInClear
 from kit.model import Reply
 from kit.redact import MASKED, Secret
@@ -51,6 +51,26 @@ class StartTls:
     name: str = "starttls"
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a sign-in ended.
+
+    Attributes:
+        reply: the server's last word.
+        gave_up: the last that was sent was `*`.
+        remark: what the mechanism has to say to it.
+    """
+
+    reply: Reply
+    gave_up: bool
+    remark: Remark | None
+
+    @property
+    def doubt(self) -> Remark | None:
+        """What keeps the server from being believed, whatever its reply."""
+        return self.remark if self.remark and self.remark.finding and (self.gave_up or self.reply.code == 235) else None
+
+
 Action = Listen | Say | StartTls
 T = TypeVar("T")
 Talk = Generator[Action, Reply, T]
@@ -86,19 +106,19 @@ def quit_() -> Talk[Reply]:
 
 def authenticate(
     mechanism: str, user: str, secret: Secret, *, protected: bool, allow_clear: bool = False, why: str | None = None
-) -> Talk[Reply]:
-    """One sign-in with one mechanism (RFC 4954); returns the server's verdict.
+) -> Talk[Verdict]:
+    """One sign-in with one mechanism (RFC 4954).
 
     Args:
         mechanism: one of MECHANISMS.
         user: who signs in.
-        secret: the password.
+        secret: the password or token.
         protected: the connection is TLS, and the certificate was verified.
         allow_clear: the operator decided that the password may be read on the way.
         why: why this mechanism, for the step.
 
     Raises:
-        PasswordInClear: the mechanism reveals the password and the connection does not hide it.
+        PasswordInClear: the mechanism reveals the secret and the connection does not hide it.
         UsageError: user or password cannot be sent.
     """
     chosen = MECHANISMS[mechanism]
@@ -111,22 +131,26 @@ def authenticate(
     return _sign_in(mechanism, exchange, next(exchange), why)
 
 
-def _sign_in(mechanism: str, exchange: Exchange, response: bytes | None, why: str | None) -> Talk[Reply]:
+def _sign_in(mechanism: str, exchange: Exchange, response: bytes | None, why: str | None) -> Talk[Verdict]:
     line, shown = f"AUTH {mechanism}".encode(), f"AUTH {mechanism}"
     if response is not None:
         whole = line + b" " + (base64.b64encode(response) or b"=")
         if len(whole) <= _COMMAND_LIMIT:  # else it goes on a line of its own (RFC 4954 section 4)
             line, shown, response = whole, f"{shown} {MASKED}", None
     reply = yield Say("auth", line, shown, why)
-    while reply.code == 334:
-        if response is None:
-            try:
+    remark, gave_up = None, False
+    try:
+        while reply.code == 334:
+            if response is None:
                 response = exchange.send(_challenge(reply))
-            except StopIteration:
-                return (yield Say("auth", b"*", "*"))  # it asks for more than there is: give up (RFC 4954 section 4)
-        reply = yield Say("auth", base64.b64encode(response or b""), MASKED)
-        response = None
-    return reply
+            reply = yield Say("auth", base64.b64encode(response or b""), MASKED)
+            response = None
+        exchange.send(None)
+    except StopIteration as end:
+        remark = end.value
+        if gave_up := reply.code == 334:  # it asks for more than there is, or for what must not be given: `*` ends it (RFC 4954 section 4)
+            reply = yield Say("auth", b"*", "*")
+    return Verdict(reply, gave_up, remark)
 
 
 def _challenge(reply: Reply) -> bytes:

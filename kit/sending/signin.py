@@ -10,6 +10,7 @@ from typing import Final
 
 from kit.auth.budget import ATTEMPTS_AN_HOUR, account_of, check_budget, give_back, take_attempt
 from kit.auth.mechanisms import MECHANISMS
+from kit.auth.offers import recall_offer
 from kit.errors import UsageError
 from kit.model import Attempt, Cause, Finding, Outcome, Profile, Security, Service
 from kit.redact import Secret, mask
@@ -39,7 +40,7 @@ def check_mechanism(profile: Profile) -> None:
         raise UsageError(
             f"the kit does not know how to sign in with {profile.mechanism}",
             where="mechanism",
-            next_step=f"It can do {' and '.join(MECHANISMS)}",
+            next_step=f"It can do {', '.join(MECHANISMS)}",
         )
 
 
@@ -70,10 +71,28 @@ def choose_mechanism(profile: Profile, offer: Offer) -> tuple[str, str] | Findin
         if profile.mechanism in offer.mechanisms:
             return profile.mechanism, f"{profile.mechanism}, because the settings name it; {offered}"
         return found("mechanism-not-offered", profile, f"wanted: {profile.mechanism}", offered)
-    for name in MECHANISMS:
-        if name in offer.mechanisms:
-            return name, f"{name}, the first that the kit can do; {offered}"
+    for name, mechanism in MECHANISMS.items():
+        if mechanism.by_itself and name in offer.mechanisms:
+            how = "which sends the password itself" if mechanism.reveals_password else "which proves the password without sending it"
+            return name, f"{name}, {how}: the strongest that takes a password; {offered}"
     return found("no-mechanism-in-common", profile, offered)
+
+
+def find_downgrade(profile: Profile, offer: Offer, *, encrypted: bool, now: datetime, memory: Path | None = None) -> Finding | None:
+    """Has the server offered a stronger mechanism not long ago? What it offers now is remembered.
+
+    Raises:
+        UnreadableInput: the memory cannot be read or written.
+    """
+    before = recall_offer(profile, offer.mechanisms, encrypted=encrypted, now=now, path=memory)
+    if before is None:
+        return None
+    return found(
+        "downgrade",
+        profile,
+        f"offered until {before.last:%Y-%m-%d %H:%M} UTC: {' '.join(before.mechanisms)}",
+        f"offered now: {' '.join(offer.mechanisms)}",
+    )
 
 
 async def sign_in(
@@ -100,14 +119,15 @@ async def sign_in(
         UsageError: user or password cannot be sent.
     """
     chosen = choose_mechanism(profile, offer)
+    downgrade = find_downgrade(profile, offer, encrypted=session.tls is not None, now=now(), memory=budget)
+    session.findings += [finding for finding in (downgrade, chosen) if isinstance(finding, Finding)]
     if isinstance(chosen, Finding):
-        session.findings.append(chosen)
         return False
     mechanism, why = chosen
     user = profile.user or ""
     talk = authenticate(mechanism, user, secret, protected=session.tls is not None, allow_clear=allow_clear, why=why)
     ticket = take_attempt(account_of(profile), now=now(), limit=attempts_an_hour, path=budget)
-    if session.tls is None:
+    if session.tls is None and MECHANISMS[mechanism].reveals_password:
         session.findings.append(found("password-in-clear", profile, f"mechanism: {mechanism}"))
     attempt = Attempt(
         time=now(),
@@ -122,18 +142,27 @@ async def sign_in(
         tls=session.tls.version if session.tls else "none",
     )
     try:
-        reply = await session.run(talk, wire)
+        verdict = await session.run(talk, wire)
     except Broken as broken:
         session.attempt = replace(attempt, time=now(), text=mask(broken.text, [secret]))
         raise
-    if worked := reply.code == 235:
+    reply, remark = verdict.reply, verdict.remark
+    evidence = (mask(remark.evidence, [secret]),) if remark else ()
+    worked = reply.code == 235 and verdict.doubt is None
+    if worked:
         give_back(ticket, path=budget)
         finding, outcome = found("signed-in", profile, reply.text), Outcome.SUCCESS
+    elif verdict.doubt:
+        finding, outcome = found(verdict.doubt.finding or "", profile, *evidence, reply.text), Outcome.ABORTED
     else:
         finding = refusal(reply, "auth", profile)
         outcome = _OUTCOMES.get(finding.cause, Outcome.SERVER_ERROR if 400 <= reply.code < 500 else Outcome.FAILURE)
-        if session.steps[-1].sent == "*":
+        if verdict.gave_up:
             outcome = Outcome.ABORTED
+        if remark and not remark.finding:
+            finding = replace(finding, evidence=(*finding.evidence, *evidence))
     session.findings.append(finding)
+    if outcome is Outcome.FAILURE and profile.mechanism is None and mechanism.startswith("SCRAM-") and "PLAIN" in offer.mechanisms:
+        session.findings.append(found("scram-not-stored", profile))
     session.attempt = replace(attempt, time=now(), outcome=outcome, cause=finding.cause, text=reply.text)
     return worked

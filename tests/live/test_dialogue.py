@@ -19,7 +19,7 @@ import kit
 from kit.errors import PasswordInClear, UsageError
 from kit.model import Profile, Security, to_plain
 from kit.redact import Secret
-from kit.sending.dialogue import Listen, StartTls, authenticate, ehlo, greet, quit_, starttls
+from kit.sending.dialogue import Listen, StartTls, Verdict, authenticate, ehlo, greet, quit_, starttls
 from kit.sending.reply import Offer, ends_reply, masked, oddities, parse_offer, parse_reply
 from kit.sending.session import Break, Broken, Session, Tls
 from kit.sending.signin import choose_mechanism, sign_in
@@ -192,7 +192,7 @@ def test_plain_goes_out_with_its_initial_response():
     # RFC 4616 section 4, first example, in the frame of RFC 4954 section 4.
     assert lines(actions) == [b"AUTH PLAIN " + base64.b64encode(b"\0tim\0tanstaaftanstaaf")]
     assert actions[0].shown == "AUTH PLAIN [hidden]"
-    assert verdict.code == 235
+    assert verdict.reply.code == 235
 
 
 def test_a_response_too_long_for_a_command_goes_on_its_own_line():
@@ -211,7 +211,7 @@ def test_login_takes_three_lines():
     actions, verdict = drive(sign_in_as("LOGIN", "Charlie", "password"), b"334 VXNlcm5hbWU6", b"334 UGFzc3dvcmQ6", b"535 5.7.8 no")
     assert lines(actions) == [b"AUTH LOGIN", b"Q2hhcmxpZQ==", b"cGFzc3dvcmQ="]  # MS-XLOGIN section 4
     assert [action.shown for action in actions] == ["AUTH LOGIN", "[hidden]", "[hidden]"]
-    assert verdict.enhanced == "5.7.8"
+    assert verdict.reply.enhanced == "5.7.8"
 
 
 @pytest.mark.parametrize("question", [b"334", b"334 ", b"334 Username:", b"334 =====", b"334-VXNl\r\n334 cm5hbWU6"])
@@ -223,7 +223,7 @@ def test_login_answers_questions_that_are_no_base64(question):
 def test_a_server_that_asks_without_end_is_left():
     actions, verdict = drive(sign_in_as("PLAIN", "tim", "x"), b"334 bW9yZQ==", b"501 cancelled")
     assert lines(actions)[1] == b"*"  # RFC 4954 section 4
-    assert verdict.code == 501
+    assert (verdict.reply.code, verdict.gave_up) == (501, True)
     drive(sign_in_as("PLAIN", "tim", "x"), b"334 bW9yZQ==", b"334 bW9yZQ==")  # even a 334 to the * ends it
 
 
@@ -231,9 +231,9 @@ def test_a_server_that_asks_without_end_is_left():
     "verdict", [b"535 5.7.8 no", b"421 4.7.0 too many", b"504 5.5.4 what", b"454 4.7.0 later", b"550 5.7.30 off", b"", b"hm"]
 )
 def test_every_verdict_ends_it_and_there_is_no_second_try(verdict):
-    actions, reply = drive(sign_in_as("PLAIN", "tim", "x"), verdict)
+    actions, ended = drive(sign_in_as("PLAIN", "tim", "x"), verdict)
     assert len(actions) == 1
-    assert reply == parse_reply(verdict + b"\r\n")
+    assert ended == Verdict(parse_reply(verdict + b"\r\n"), gave_up=False, remark=None)
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
