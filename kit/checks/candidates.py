@@ -100,8 +100,9 @@ class Discovery:
             UsageError: nobody named a server, or an option cannot be right.
         """
         if self.chosen is None:
+            hint = "".join(f"; {each.why}" for each in self.told if each.source is Source.MX)  # also says that DNS does not answer
             raise UsageError(
-                "nobody names a mail server for this domain that can be signed in to safely",
+                f"nobody names a mail server for this domain that can be signed in to safely{hint}",
                 where=fields.shown(self.target),
                 next_step=f"Ask whoever runs it for the server's name, then: kit check HOST --user {shlex.quote(self.target)}",
             )

@@ -91,8 +91,9 @@ async def test_why_a_source_gave_nothing(discovered, target, source, why):
     assert why in one.why
     assert one.why.isprintable()
     assert found.chosen is None
-    with pytest.raises(UsageError, match=f"kit check HOST --user {target}"):
+    with pytest.raises(UsageError, match=f"kit check HOST --user {target}") as refused:
         found.profile()
+    assert told(found, Source.MX).why in str(refused.value)
 
 
 # --- the web server -----------------------------------------------------------------------------------------------
