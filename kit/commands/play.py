@@ -9,21 +9,41 @@ import click
 
 
 @click.command("sandbox")
-@click.option("--scenario", default="good", show_default=True, metavar="NAME", help="What it plays; see --list.")
+@click.option("--scenario", default="good", show_default=True, metavar="NAME", help="What it plays, such as reply:ID; see --list.")
 @click.option("--list", "only_list", is_flag=True, help="Say what it can play, and end.")
 def sandbox_command(scenario: str, only_list: bool) -> None:
     """A mail server on this machine to practise on: it plays faults, shows what is said, and never relays. Ctrl-C ends it."""
     import asyncio
 
-    from kit.sandbox.scenarios import find_scenario, scenarios
+    from kit.sandbox.replay import find_scenario
 
     if only_list:
-        for each in scenarios():
-            click.echo(f"{each.name:<20} {each.title}\n{'':<20} {each.teaches}")
+        _list()
         return
     find_scenario(scenario)
     with suppress(KeyboardInterrupt):
         asyncio.run(_play(scenario))
+
+
+def _list() -> None:
+    """What there is, by group; then what a name of its own can describe."""
+    import textwrap
+
+    from kit.sandbox.replay import replayable
+    from kit.sandbox.scenarios import Fault, Stage, scenarios
+
+    group = None
+    for each in scenarios():
+        if each.group != group:
+            group = each.group
+            click.echo(f"{group}:")
+        click.echo(f"  {each.name:<27} {each.title}")
+    click.echo("Any other fault:")
+    click.echo(f"  {'FAULT:STAGE':<27} such as reset:mail. FAULT is one of {', '.join(Fault)}")
+    click.echo(f"  {'STAGE:REPLY':<27} such as 'rcpt:550 5.1.1 No such user', in a server's own words")
+    click.echo(textwrap.fill(f"STAGE is one of {', '.join(Stage)}", 120, initial_indent=" " * 30, subsequent_indent=" " * 30))
+    click.echo(f"  {'reply:ID':<27} a reply that `kit explain` knows. ID is one of")
+    click.echo(textwrap.fill(", ".join(replayable()), 120, initial_indent=" " * 30, subsequent_indent=" " * 30, break_on_hyphens=False))
 
 
 async def _play(scenario: str) -> None:

@@ -43,9 +43,9 @@ class Desk:
         """The mechanisms that EHLO lists now."""
         return self._scenario.after if self._wire.tls else self._scenario.before
 
-    def in_clear(self, rest: str) -> None:
-        """AUTH was refused before it was looked at, for want of TLS."""
-        self._tried(named_mechanism(rest), Outcome.REFUSED, Cause.TLS_REQUIRED)
+    def refused(self, rest: str, cause: Cause | None = None) -> None:
+        """AUTH was refused before it was looked at, because of `cause` or of the scenario's."""
+        self._tried(named_mechanism(rest), Outcome.REFUSED, cause or self._scenario.cause)
 
     async def auth(self, rest: str) -> str:
         """What `AUTH rest` comes to: the reply. Challenges go out on the way."""
@@ -75,7 +75,7 @@ class Desk:
         later = bool(self._scenario.after) and self._wire.tls is None
         self._tried(mechanism, Outcome.REFUSED, Cause.TLS_REQUIRED if later else Cause.AUTH_NOT_OFFERED)
         encrypt = "538 5.7.11 Encryption required for requested authentication mechanism"
-        return self._scenario.replies.get(Stage.AUTH, encrypt if later else "503 5.5.1 Error: authentication not enabled")
+        return encrypt if later else "503 5.5.1 Error: authentication not enabled"
 
     async def _converse(self, mechanism: str, initial: str) -> Claim:
         """One mechanism, from its first challenge to the client's claim."""

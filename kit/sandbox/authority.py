@@ -11,9 +11,15 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from kit.sandbox.scenarios import Tls
 
-def issue(folder: Path) -> tuple[Path, Path]:
+
+def issue(folder: Path, tls: Tls = Tls.GOOD) -> tuple[Path, Path]:
     """Writes a new authority's certificate, and certificate with key of a server on `localhost`, into a private folder.
+
+    Args:
+        folder: nobody else may look into it.
+        tls: what is to be wrong with the server's certificate.
 
     Returns:
         The authority's PEM file, and the server's.
@@ -28,15 +34,21 @@ def issue(folder: Path) -> tuple[Path, Path]:
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key()), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
+    server_name = _name("localhost")
+    signer_name, signer_key = {
+        Tls.SELF_SIGNED: (server_name, server_key),
+        Tls.UNKNOWN_ISSUER: (_name("an authority that nobody knows"), ec.generate_private_key(ec.SECP256R1())),
+    }.get(tls, (authority_name, authority_key))
     addresses = [x509.IPAddress(ipaddress.ip_address(address)) for address in ("127.0.0.1", "::1")]
+    names = [x509.DNSName("mail.example.test")] if tls is Tls.WRONG_NAME else [x509.DNSName("localhost"), *addresses]
     server = (
-        _certificate(_name("localhost"), authority_name, server_key.public_key(), now)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost"), *addresses]), critical=False)
+        _certificate(server_name, signer_name, server_key.public_key(), now - timedelta(days=31 if tls is Tls.EXPIRED else 0))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(sign=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
-        .sign(authority_key, hashes.SHA256())
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer_key.public_key()), critical=False)
+        .sign(signer_key, hashes.SHA256())
     )
     pem = serialization.Encoding.PEM
     ca_file, server_file = folder / "authority.pem", folder / "server.pem"

@@ -62,6 +62,7 @@ class Record:
         self._password = password
         self._listener = listener
         self._bytes = 0
+        self.forgotten = 0
 
     def say(self, client: int, who: str, text: str) -> None:
         """Adds a line to the transcript. A client may say its password anywhere, so it is masked here once more."""
@@ -78,6 +79,10 @@ class Record:
         """Adds a try to sign in. Who mixes up the fields of a form names the password as user: there too it is masked."""
         if len(self.attempts) < MOST_ATTEMPTS:
             self.attempts.append(replace(attempt, user=self._masked(attempt.user), helo=self._masked(attempt.helo)))
+            return
+        self.forgotten += 1
+        if self.forgotten == 1:
+            self.say(int(attempt.session or 0), "-", f"more than {MOST_ATTEMPTS} sign-ins: from here on they are only counted")
 
     def _masked(self, text: str | None) -> str | None:
         return None if text is None else mask(text, [self._password])

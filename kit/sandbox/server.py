@@ -7,6 +7,7 @@ import ipaddress
 import secrets
 import ssl
 import tempfile
+import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -19,7 +20,8 @@ from kit.redact import Secret
 from kit.sandbox.authority import issue
 from kit.sandbox.house import House
 from kit.sandbox.record import Received, Record, Said
-from kit.sandbox.scenarios import Scenario, find_scenario
+from kit.sandbox.replay import find_scenario
+from kit.sandbox.scenarios import Scenario, Tls
 from kit.sandbox.session import Session
 from kit.sandbox.wire import Wire
 
@@ -35,7 +37,7 @@ class Sandbox:
         ca_file: the PEM file of the authority that its certificate is from.
         user: the one account there is, with `password`.
         messages: what it took, in memory.
-        attempts: every try to sign in.
+        attempts: every try to sign in, up to `record.MOST_ATTEMPTS`.
         transcript: what was said, credentials masked.
     """
 
@@ -54,6 +56,11 @@ class Sandbox:
         self._clients: set[asyncio.Task[None]] = set()
         self._closing = False
         self._count = 0
+
+    @property
+    def forgotten(self) -> int:
+        """Tries to sign in that are not in `attempts`, because it is full."""
+        return self._house.record.forgotten
 
     def profile(self, security: Security = Security.STARTTLS) -> Profile:
         """How a client reaches it."""
@@ -111,7 +118,7 @@ class Sandbox:
 
 @asynccontextmanager
 async def open_sandbox(
-    scenario: str = "good",
+    scenario: str | Scenario = "good",
     *,
     user: str = "you@example.test",
     password: Secret | None = None,
@@ -120,20 +127,20 @@ async def open_sandbox(
     """A sandbox for as long as the block lasts.
 
     Args:
-        scenario: one of `kit.sandbox.scenarios.scenarios()`.
+        scenario: one of `kit.sandbox.scenarios.scenarios()`, its name, or what `kit.sandbox.replay` makes a scenario of:
+            `reply:ID`, `STAGE:REPLY`, `FAULT:STAGE`.
         user: the name of its one account.
         password: of that account; a new one by default.
         listener: is told each line of the transcript as it is said.
 
     Raises:
-        UsageError: there is no such scenario.
+        UsageError: there is no such scenario, or this machine cannot play it.
     """
-    chosen = find_scenario(scenario)
+    chosen = find_scenario(scenario) if isinstance(scenario, str) else scenario
     password = password or Secret(secrets.token_urlsafe(12))
     with tempfile.TemporaryDirectory(prefix="kit-sandbox-") as folder:
-        ca_file, server_file = issue(Path(folder))
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(server_file)
+        ca_file, server_file = issue(Path(folder), chosen.tls)
+        context = _context(server_file, chosen.tls)
         server_file.unlink()
         house = House(scenario=chosen, user=user, password=password, context=context, record=Record(password, listener))
         sandbox = Sandbox(house, ca_file)
@@ -142,3 +149,21 @@ async def open_sandbox(
             yield sandbox
         finally:
             await sandbox.stop()
+
+
+def _context(server_file: Path, tls: Tls) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(server_file)
+    if tls is Tls.OLD:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # that nobody should use it is what is taught here
+                context.set_ciphers("ALL:@SECLEVEL=0")
+                context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1
+        except (ssl.SSLError, ValueError) as fault:
+            raise UsageError(
+                "this machine's OpenSSL cannot speak TLS 1.0",
+                where="sandbox",
+                next_step="Play it on another machine, or choose another scenario",
+            ) from fault
+    return context

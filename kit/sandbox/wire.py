@@ -7,7 +7,9 @@ public way to look at what it holds.
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+import struct
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -16,6 +18,7 @@ PATIENCE: Final = 300.0  # seconds for one line; RFC 5321 section 4.5.3.2.7 asks
 _HANDSHAKE: Final = 30.0  # seconds
 _GOODBYE: Final = 1.0  # seconds that a client gets to close
 _ENOUGH: Final = 1 << 16  # bytes read ahead of the conversation
+_MOST: Final = 64 * 1024 * 1024  # bytes of a line, however little of it is kept
 
 
 class Gone(Exception):
@@ -90,7 +93,7 @@ class Wire(asyncio.Protocol):
 
         Raises:
             LineTooLong: it has more than `limit` bytes.
-            Gone: the client went.
+            Gone: the client went, or the line has no end.
             TimeoutError: it took longer than `PATIENCE` for this line.
         """
         dropped = 0
@@ -100,6 +103,8 @@ class Wire(asyncio.Protocol):
                     if len(self._buffer) > limit + 1:  # the last byte may be the CR of its end
                         dropped += len(self._buffer) - 1
                         del self._buffer[:-1]
+                        if dropped > _MOST:
+                            raise Gone("it sent a line without end")
                     seen = max(0, len(self._buffer) - 1)
                     await self._more()
                     end = self._buffer.find(b"\r\n", seen)
@@ -108,6 +113,18 @@ class Wire(asyncio.Protocol):
         if dropped + end > limit:
             raise LineTooLong(dropped + end)
         return line
+
+    async def ignore(self) -> None:
+        """Waits until the client says something, and forgets it.
+
+        Raises:
+            Gone: it went.
+            TimeoutError: it said nothing for `PATIENCE` seconds.
+        """
+        if not self._buffer:
+            async with asyncio.timeout(PATIENCE):
+                await self._more()
+        self._buffer.clear()
 
     async def _more(self) -> None:
         self._news.clear()
@@ -158,6 +175,11 @@ class Wire(asyncio.Protocol):
     def abort(self) -> None:
         """Ends the connection at once."""
         self._transport.abort()
+
+    def reset(self) -> None:
+        """Ends it as a broken cable would: the other side sees a reset."""
+        self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.abort()
 
     async def close(self, last_words: bytes = b"") -> None:
         """Ends the connection, by force where the client does not let go."""

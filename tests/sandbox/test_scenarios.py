@@ -15,7 +15,8 @@ import kit
 from kit.errors import UsageError
 from kit.model import Security
 from kit.redact import Secret
-from kit.sandbox.scenarios import find_scenario, scenarios
+from kit.sandbox.replay import find_scenario
+from kit.sandbox.scenarios import scenarios
 from kit.sandbox.server import open_sandbox
 from tests.sandbox.raw_client import greeted, plain, trust
 
