@@ -39,12 +39,15 @@ def found(name: str, profile: Profile, *evidence: str) -> Finding:
 
 def found_broken(broken: Broken, step: Step, profile: Profile) -> Finding:
     """Why the connection came to its end during `step`, which is the one that failed."""
-    evidence = tuple(text for text in (step.detail, step.reply.text if step.reply else None) if text)
+    evidence = tuple(text for text in (f"{step.name}: {step.detail}", step.reply.text if step.reply else None) if text)
     words = _IN_THE_TABLE.get(broken.why)
     if broken.why in (Break.CERTIFICATE, Break.TLS):
-        words = "WRONG_VERSION_NUMBER" if any(reason in broken.text for reason in _PLAIN_ANSWER) else broken.text
+        plain = any(reason in broken.text for reason in _PLAIN_ANSWER)
+        if plain and profile.security is Security.STARTTLS:
+            return found("plain-after-starttls", profile, *evidence)
+        words = "WRONG_VERSION_NUMBER" if plain else broken.text
     if words is None:
-        return found(_name(broken.why, step.name, profile), profile, *evidence)
+        return found(_name(broken, step.name, profile), profile, *evidence)
     answer = explain(words, host=profile.host)
     if answer.cause is Cause.UNKNOWN:
         return found("tls-failed", profile, *evidence)
@@ -57,19 +60,23 @@ def found_broken(broken: Broken, step: Step, profile: Profile) -> Finding:
     )
 
 
-def _name(why: Break, step: str, profile: Profile) -> str:
+def _name(broken: Broken, step: str, profile: Profile) -> str:
     """Which entry of the table fits."""
-    if why is Break.SPOKE_FIRST:
-        return "plain-before-tls" if profile.security is Security.TLS else "injected"
-    if why is Break.SILENT and step == "banner" and profile.security is not Security.TLS:
-        return "silent-465" if profile.port == 465 else "silent-banner"
-    if why is Break.SILENT and step == "tls":
-        return "silent-tls"
-    if why is Break.CLOSED and step in ("connect", "banner"):
-        return "closed-banner"
-    if why is Break.CLOSED and step == "tls":
-        return "closed-tls"
-    return why.value
+    name, at_once = broken.why.value, profile.security is Security.TLS
+    match broken.why, step:
+        case Break.SPOKE_FIRST, "tls":
+            name = "plain-before-tls" if at_once else "injected"
+        case Break.SILENT, _ if broken.raw:
+            name = "slow"
+        case Break.SILENT, "banner" if not at_once:
+            name = "silent-465" if profile.port == 465 else "silent-banner"
+        case ((Break.SILENT | Break.CLOSED), "tls"):
+            name += "-tls" if at_once else "-starttls"
+        case Break.CLOSED, ("connect" | "banner"):
+            name = "closed-banner"
+        case Break.ENDLESS, _ if max(map(len, broken.raw.split(b"\n"))) > len(broken.raw) / 2:
+            name = "endless-line"
+    return name
 
 
 def _fill(text: str, profile: Profile) -> str:

@@ -164,9 +164,13 @@ class Streams:
         """Send a line and read one reply.
 
         Raises:
-            Broken: SILENT, CLOSED or ENDLESS, with what had come by then.
+            Broken: SILENT, CLOSED or ENDLESS, with what had come by then. SPOKE_FIRST, and the line is not sent, where an
+                answer is there already: whichever comes next, it is not known to which question it belongs. A server may
+                say 421 at any time, though (RFC 5321 section 3.8).
         """
         raw = bytearray()
+        if line is not None and self._inbox.data and not self._inbox.data.startswith(b"421"):
+            raise Broken(Break.SPOKE_FIRST, "an answer came before the question", bytes(self._inbox.data))
         if line is not None and not self._inbox.closed:
             self._transport.write(line + b"\r\n")
         try:
@@ -180,13 +184,13 @@ class Streams:
     async def _read_line(self, raw: bytearray) -> bool:
         """Move one line of the reply to `raw`; is there more to come?"""
         data, searched = self._inbox.data, 0
-        while (end := data.find(b"\n", searched)) < 0:
+        while (end := data.find(b"\n", searched)) < 0 and len(raw) + len(data) <= REPLY_LIMIT:
             searched = len(data)
-            if len(raw) + searched > REPLY_LIMIT:
-                raise Broken(Break.ENDLESS, f"a reply of more than {REPLY_LIMIT // 1024} KiB", bytes(raw + data))
             if self._inbox.closed:
                 raise Broken(Break.CLOSED, self._inbox.closed, bytes(raw + data))
             await self._inbox.news()
+        if end < 0 or len(raw) + end >= REPLY_LIMIT:
+            raise Broken(Break.ENDLESS, f"a reply of more than {REPLY_LIMIT // 1024} KiB", bytes(raw + data))
         line = bytes(data[: end + 1])
         del data[: end + 1]
         first = not raw
@@ -250,7 +254,8 @@ class Streams:
             async with asyncio.timeout(1):
                 while not self._inbox.closed:
                     await self._inbox.news()
-        self._transport.abort()
+        if not self._inbox.closed:  # Python 3.11.2 cannot abort what is closed
+            self._transport.abort()
 
 
 def _words(fault: Exception) -> str:

@@ -56,7 +56,24 @@ async def test_two_replies_in_one_piece_stay_two():
     async with serve(handler) as server:
         wire = await wire_to(profile(server.port))
         assert (await wire.ask(None)).raw == b"220 mail\r\n"
-        assert (await wire.ask(b"EHLO client")).raw == b"250 early\r\n"
+        with pytest.raises(Broken) as broken:  # nobody knows to which question it belongs
+            await wire.ask(b"EHLO client")
+        assert (broken.value.why, broken.value.raw) == (Break.SPOKE_FIRST, b"250 early\r\n")
+        await wire.close()
+        await asyncio.sleep(0.05)
+    assert server.heard == [b""]
+
+
+async def test_a_goodbye_may_come_at_any_time():
+    # RFC 5321 section 3.8: a server that shuts down says 421, asked or not.
+    async def handler(line):
+        await line.say(b"220 mail\r\n421 4.3.2 shutting down\r\n")
+        await line.hear()
+
+    async with serve(handler) as server:
+        wire = await wire_to(profile(server.port))
+        await wire.ask(None)
+        assert (await wire.ask(b"EHLO client")).code == 421
         await wire.close()
 
 
@@ -70,6 +87,7 @@ async def test_two_replies_in_one_piece_stay_two():
         ([b"220 no line end"], False, Break.CLOSED),
         ([b"x" * (REPLY_LIMIT + 10)], True, Break.ENDLESS),
         ([b"220-again\r\n" * (REPLY_LIMIT // 11 + 10)], True, Break.ENDLESS),
+        ([b"220-again\r\n" * 9_000 + b"220 at last\r\n"], True, Break.ENDLESS),
     ],
 )
 async def test_a_reply_that_never_ends_well_breaks_and_keeps_what_came(pieces, hold, why):

@@ -1,0 +1,188 @@
+"""Hostile servers, one after the other a way to hang, flood, forge or confuse: the kit ends in time, says what it met, and tells no secret."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import kit
+from kit.model import CheckResult, Finding, Profile
+from kit.redact import Secret
+from tests.live.hostile_servers import SERVERS, Certificates, Running, run
+
+pytestmark = pytest.mark.needs("linux")  # /proc tells how much memory a process had at most, and which files are open
+
+USER, PASSWORD = "anna@example.test", 'Zwölf "Hasen" \\7'
+TIMEOUT = 2.0  # seconds for one step, as given to the kit
+# One step fails by its time-out, saying goodbye to a server that is there but silent takes as long again, hanging up a second.
+BOUND = 2 * TIMEOUT + 1
+SLACK = 2.0  # seconds that two busy cores may take for everything else
+START = 6.0  # seconds in which such a machine starts the command
+MEMORY = 150  # MB; Python with asyncio, ssl and the kit takes 50
+NAMES = [server.__name__ for server in SERVERS]
+
+
+@dataclass
+class Checked:
+    """What `kit.check` made of a server, in this process."""
+
+    result: CheckResult
+    seconds: float
+    server: Running
+
+
+@dataclass
+class Commanded:
+    """What `kit check` made of it, in a process of its own."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+    memory: float
+    server: Running
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="module")
+def checked(certificates, tmp_path_factory):
+    """Every server checked in one loop, and what was open before and after."""
+    folder, gate, done, left = tmp_path_factory.mktemp("budget"), asyncio.Semaphore(12), {}, {}
+
+    async def one(server, expected, running):
+        profile = Profile(
+            host="127.0.0.1", port=running.port, security=expected.security, user=USER, timeout=TIMEOUT, ca_file=certificates.pki.ca_file
+        )
+        async with gate:
+            began = time.monotonic()
+            result = await kit.check(profile, Secret(PASSWORD), budget=folder / "budget.sqlite")
+            done[server.__name__] = Checked(result, time.monotonic() - began, running)
+
+    async def everyone(running):
+        await asyncio.gather(*(one(server, expected, running[server]) for server, expected in SERVERS.items()))
+        left["tasks"] = asyncio.all_tasks() - {asyncio.current_task()}
+
+    before = _open_files(), threading.active_count()
+    with ExitStack() as stack:
+        asyncio.run(everyone({server: stack.enter_context(run(server, certificates)) for server in SERVERS}))
+    left["files"], left["threads"] = _open_files() - before[0], threading.active_count() - before[1]
+    return done, left
+
+
+def _open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.fixture(scope="module")
+def commanded(certificates, tmp_path_factory):
+    """The command let loose on every server, four at once."""
+    folder = tmp_path_factory.mktemp("command")
+
+    def one(server):
+        with run(server, certificates) as running:
+            return _command(server, running, certificates.pki.ca_file, folder)
+
+    with ThreadPoolExecutor(4) as pool:
+        return dict(zip(NAMES, pool.map(one, SERVERS), strict=True))
+
+
+# The kit as `python -m kit` runs it, and at its end how much memory it had at most. (getrusage would count this process too,
+# of which it is a copy in its first moment.)
+CHILD = """
+import atexit, pathlib, runpy, sys
+file = pathlib.Path(sys.argv.pop(1))
+atexit.register(lambda: file.write_text(pathlib.Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]))
+runpy.run_module("kit", run_name="__main__", alter_sys=True)
+"""
+
+
+def _command(server, running: Running, ca_file: str, folder: Path) -> Commanded:
+    memory = folder / f"{server.__name__}.kB"
+    env = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "COVERAGE_PROCESS_START") if name in os.environ}
+    env |= {
+        "KIT_CONFIG_DIR": str(folder / "config"),
+        "KIT_STATE_DIR": str(folder / "state"),
+        "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
+        "PYTHONIOENCODING": "utf-8",
+    }
+    options = {
+        "--port": running.port,
+        "--security": SERVERS[server].security,
+        "--user": USER,
+        "--timeout": TIMEOUT,
+        "--ca": ca_file,
+    }
+    began = time.monotonic()
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            CHILD,
+            memory,
+            "check",
+            "127.0.0.1",
+            "--password-stdin",
+            *(str(x) for pair in options.items() for x in pair),
+        ],
+        input=PASSWORD.encode() + b"\n",
+        capture_output=True,
+        env=env,
+        timeout=60,
+        check=False,
+    )
+    return Commanded(
+        done.returncode, done.stdout.decode(), done.stderr.decode(), time.monotonic() - began, int(memory.read_text()) / 1024, running
+    )
+
+
+def fits(expected, findings: tuple[Finding, ...]) -> bool:
+    return any(
+        finding.cause is expected.cause
+        and expected.title in finding.title
+        and any(re.search(expected.evidence, text) for text in finding.evidence or ("",))
+        for finding in findings
+    )
+
+
+# --- in this process -----------------------------------------------------------------------------------------------------
+
+
+def test_there_are_twenty_and_more():
+    assert len(SERVERS) >= 20
+
+
+@pytest.mark.parametrize(("server", "expected"), SERVERS.items(), ids=NAMES)
+def test_the_finding_names_the_fault(checked, server, expected):
+    result = checked[0][server.__name__].result
+    assert fits(expected, result.findings), result.findings
+    assert not result.ok
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_expectation_fits_another_server(checked, name):
+    findings = checked[0][name].result.findings
+    assert [server.__name__ for server, expected in SERVERS.items() if fits(expected, findings)] == [name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_ends_in_time(checked, name):
+    assert checked[0][name].seconds < BOUND + SLACK
+
+
+def test_nothing_is_left_behind(checked):
+    assert checked[1] == {"tasks": set(), "files": 0, "threads": 0}
