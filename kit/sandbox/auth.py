@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-import hmac
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
 
@@ -14,7 +14,7 @@ from kit.redact import MASKED
 from kit.sandbox.house import House
 from kit.sandbox.record import printable
 from kit.sandbox.scenarios import Stage
-from kit.sandbox.signin import MECHANISMS, Claim
+from kit.sandbox.signin import MECHANISMS, Account, Claim
 from kit.sandbox.wire import LineTooLong, Wire
 
 LONGEST_AUTH: Final = 12_288  # RFC 4954 section 4; with CRLF
@@ -58,7 +58,7 @@ class Desk:
         if mechanism is None or mechanism not in self.offered():
             return self._not_offered(mechanism)
         try:
-            claim = await self._converse(mechanism, initial)
+            return await self._judge(mechanism, await self._converse(mechanism, initial))
         except _Cancelled:
             self._tried(mechanism, Outcome.ABORTED, Cause.ABORTED)
             return "501 5.7.0 Authentication aborted"
@@ -66,7 +66,6 @@ class Desk:
             self._tried(mechanism, Outcome.MALFORMED, Cause.MALFORMED)
             too_long = isinstance(fault, LineTooLong)
             return "500 5.5.6 Authentication line too long" if too_long else "501 5.5.2 That is no base64 of a credential"
-        return self._judge(mechanism, claim)
 
     def _not_offered(self, mechanism: str | None) -> str:
         if self.offered():
@@ -79,7 +78,7 @@ class Desk:
 
     async def _converse(self, mechanism: str, initial: str) -> Claim:
         """One mechanism, from its first challenge to the client's claim."""
-        talk = MECHANISMS[mechanism]()
+        talk = MECHANISMS[mechanism](Account(user=self._house.user, password=self._house.password))
         challenge = next(talk)
         # RFC 4954 section 4: `=` is an initial response without a byte. Elsewhere it is no base64.
         response = initial.encode() if initial else await self._ask(challenge)
@@ -99,20 +98,19 @@ class Desk:
             raise _Cancelled
         return line
 
-    def _judge(self, mechanism: str, claim: Claim) -> str:
+    async def _judge(self, mechanism: str, claim: Claim) -> str:
         refusal = self._scenario.replies.get(Stage.SIGN_IN)
-        if refusal or not self._is_right(claim):
+        if refusal or not claim.right:
+            if claim.complaint is not None:
+                with suppress(_Cancelled):  # whatever the answer: it was judged
+                    await self._ask(claim.complaint)
             self._tried(mechanism, self._scenario.outcome, self._scenario.cause, claim.user)
             return refusal or "535 5.7.8 Error: authentication failed"
+        if claim.proof is not None:
+            await self._ask(claim.proof)
         self._tried(mechanism, Outcome.SUCCESS, Cause.NONE, claim.user)
         self.user = claim.user
         return "235 2.7.0 Authentication successful"
-
-    def _is_right(self, claim: Claim) -> bool:
-        """Whether that is the sandbox's own account, acting as itself."""
-        house = self._house
-        given, ours = (secret.reveal().encode("utf-8", "surrogatepass") for secret in (claim.password, house.password))
-        return claim.user == house.user and claim.acting_as in ("", house.user) and hmac.compare_digest(given, ours)
 
     def _tried(self, mechanism: str | None, outcome: Outcome, cause: Cause, user: str | None = None) -> None:
         self._house.record.count(
