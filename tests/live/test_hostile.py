@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import os
 import re
 import subprocess
@@ -17,7 +19,7 @@ from pathlib import Path
 import pytest
 
 import kit
-from kit.model import CheckResult, Finding, Profile
+from kit.model import CheckResult, Finding, Profile, to_plain
 from kit.redact import Secret
 from tests.live.hostile_servers import SERVERS, Certificates, Running, run
 
@@ -186,3 +188,74 @@ def test_each_ends_in_time(checked, name):
 
 def test_nothing_is_left_behind(checked):
     assert checked[1] == {"tasks": set(), "files": 0, "threads": 0}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_password_is_in_nothing_that_comes_of_it(checked, name):
+    result = checked[0][name].result
+    assert not _holds_the_password(repr(result) + json.dumps(to_plain(result), ensure_ascii=False))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_password_goes_to_nobody_but_a_server_with_a_good_certificate(checked, name):
+    server = checked[0][name].server
+    assert b"AUTH" not in server.heard
+    asked = b"AUTH" in server.told
+    assert asked is (name in ASKED)
+    assert (checked[0][name].result.attempt is not None) is asked
+
+
+# These let the client in as far as AUTH, inside TLS with a good certificate.
+ASKED = {
+    *("tarpit", "questions_without_end", "huge_question", "a_hundred_thousand_lines"),
+    *("gone_after_success", "escapes", "latin_1", "parrot"),
+}
+
+
+def _holds_the_password(text: str) -> list[str]:
+    """In which forms it stands there: as typed, as a literal, in base64 at each of the places that it may have in a blob."""
+    raw = PASSWORD.encode()
+    blobs = {base64.b64encode(before + raw)[4:-4].decode() for before in (b"\0" * 3, b"\0" * 4, b"\0" * 5)}
+    forms = {PASSWORD, repr(PASSWORD)[1:-1], ascii(PASSWORD)[1:-1], json.dumps(PASSWORD)[1:-1], "Hasen", *blobs}
+    return [form for form in forms if form in text]
+
+
+def test_the_search_for_the_password_would_find_it():
+    blob = base64.b64encode(b"\0".join((b"", USER.encode(), PASSWORD.encode()))).decode()
+    assert all(_holds_the_password(text) for text in (f"is {PASSWORD}!", f"{PASSWORD!r}", f"{PASSWORD!a}", json.dumps([PASSWORD]), blob))
+
+
+# --- the command -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("server", "expected"), SERVERS.items(), ids=NAMES)
+def test_the_command_says_so_and_ends_with_1(commanded, server, expected):
+    done = commanded[server.__name__]
+    assert (done.code, done.err) == (1, ""), done.out + done.err
+    assert f"{expected.title}" in " ".join(done.out.split())
+    assert f"({expected.cause})" in done.out
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_command_ends_in_time(commanded, name):
+    assert commanded[name].seconds < START + 2 * BOUND + SLACK  # it looks around first, and that takes as long again
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_memory_is_bounded(commanded, name):
+    assert commanded[name].memory < MEMORY
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_control_byte_reaches_the_terminal(commanded, name):
+    done = commanded[name]
+    assert all(letter.isprintable() or letter == "\n" for letter in done.out + done.err)  # bidi marks are not printable either
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_neither_password_nor_traceback(commanded, name):
+    done = commanded[name]
+    assert not _holds_the_password(done.out + done.err)
+    assert "Traceback" not in done.out + done.err
+    assert b"AUTH" not in done.server.heard
+    assert (b"AUTH" in done.server.told) is (name in ASKED)
