@@ -36,10 +36,8 @@ def unbound(zones: Mapping[str, str], *, anchors: tuple[str, ...] = (), also: st
     Args:
         also: more lines of the `server:` clause.
     """
-    with tempfile.TemporaryDirectory(prefix="kit-dns-") as made, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        probe.close()
+    with tempfile.TemporaryDirectory(prefix="kit-dns-") as made:
+        port = _free_port()
         folder = Path(made)
         config = f"""
 server:
@@ -78,6 +76,16 @@ remote-control:
         finally:
             server.kill()
             server.communicate()
+
+
+def _free_port() -> int:
+    """One that is free for UDP and TCP alike: a name server needs both."""
+    while True:
+        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+            tcp.bind(("127.0.0.1", 0))
+            with contextlib.suppress(OSError):
+                udp.bind(tcp.getsockname())
+                return int(tcp.getsockname()[1])
 
 
 def _wait(server: subprocess.Popen[bytes], port: int, folder: Path) -> None:
