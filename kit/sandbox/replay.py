@@ -14,10 +14,11 @@ from typing import Final
 from kit.errors import UsageError
 from kit.explain import explain
 from kit.knowledge.load import load_table
-from kit.model import Outcome
 from kit.sandbox.record import printable
 from kit.sandbox.scenarios import Fault, Scenario, Stage, scenarios
+from kit.sending.signin import outcome_of
 
+_USUAL: Final = ("PLAIN", "LOGIN")
 _REPLY: Final = re.compile(r"(?:^|: )([345][0-9]{2})[ -]")
 _EXPLAINED_AS: Final = {Stage.SIGN_IN: "auth", Stage.IN_CLEAR: "auth", Stage.END_OF_DATA: "data"}
 
@@ -84,17 +85,17 @@ def _as_reply(text: str, code: str) -> str:
 
 
 def _saying(stage: Stage, text: str, name: str) -> Scenario:
-    """The ordinary server, but for one reply."""
+    """The ordinary server, but for one reply, and with the mechanisms that every client knows."""
     meaning = explain(text, stage=_EXPLAINED_AS.get(stage, stage))
-    good = scenarios()[0]
     return replace(
-        good,
+        scenarios()[0],
         name=name,
         title=f"{stage}: {printable(text.replace(chr(10), ' '))}",
         teaches=f"{meaning.title}.",
         next=meaning.next_step,
-        before=good.after if stage is Stage.IN_CLEAR else good.before,
-        outcome=Outcome.SERVER_ERROR if text[0] == "4" else Outcome.FAILURE,
+        before=_USUAL if stage is Stage.IN_CLEAR else (),
+        after=_USUAL,
+        outcome=outcome_of(meaning.cause, int(text[:3])),
         cause=meaning.cause,
         replies={stage: text},
     )

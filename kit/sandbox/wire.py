@@ -20,6 +20,8 @@ _GOODBYE: Final = 1.0  # seconds that a client gets to close
 _ENOUGH: Final = 1 << 16  # bytes read ahead of the conversation
 _MOST: Final = 64 * 1024 * 1024  # bytes of a line, however little of it is kept
 
+_ALERTS: Final = {"UNSUPPORTED_PROTOCOL": b"\x46", "NO_SHARED_CIPHER": b"\x28"}  # RFC 5246 section 7.2: protocol_version, handshake_failure
+
 
 class Gone(Exception):
     """The client is not there any more. Its text is empty where it went as clients go."""
@@ -155,14 +157,19 @@ class Wire(asyncio.Protocol):
         dropped = len(self._buffer)
         self._buffer.clear()
         transport = None
+        line = self._transport.get_extra_info("socket").dup()
         try:
             # Nothing is awaited between the line above and the moment at which asyncio hands the connection over to TLS.
             transport = await asyncio.get_running_loop().start_tls(
                 self._transport, self, context, server_side=True, ssl_handshake_timeout=_HANDSHAKE, ssl_shutdown_timeout=_GOODBYE
             )
         except OSError as fault:  # ssl.SSLError, ConnectionError and TimeoutError among them
+            if alert := _ALERTS.get(getattr(fault, "reason", None) or ""):  # asyncio keeps OpenSSL's own to itself
+                with suppress(OSError):
+                    line.send(b"\x15\x03\x01\x00\x02\x02" + alert)
             raise Gone(_reason(fault)) from fault
         finally:
+            line.close()
             if transport is None:
                 self.connection_lost(None)  # asyncio has closed it, and tells nobody
         if transport is None:

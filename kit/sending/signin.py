@@ -62,6 +62,11 @@ def check_sign_in(
     check_budget(account_of(profile), now=datetime.now(UTC), limit=attempts_an_hour, path=budget)
 
 
+def outcome_of(cause: Cause, code: int) -> Outcome:
+    """What a refusal comes to: was the password judged?"""
+    return _OUTCOMES.get(cause, Outcome.SERVER_ERROR if 400 <= code < 500 else Outcome.FAILURE)
+
+
 def choose_mechanism(profile: Profile, offer: Offer) -> tuple[str, str] | Finding:
     """The one mechanism to try and why, or the finding that says why there is none."""
     offered = f"offered: {' '.join(offer.mechanisms) or 'no AUTH'}"
@@ -156,7 +161,7 @@ async def sign_in(
         finding, outcome = found(verdict.doubt.finding or "", profile, *evidence, reply.text), Outcome.ABORTED
     else:
         finding = refusal(reply, "auth", profile)
-        outcome = _OUTCOMES.get(finding.cause, Outcome.SERVER_ERROR if 400 <= reply.code < 500 else Outcome.FAILURE)
+        outcome = outcome_of(finding.cause, reply.code)
         if verdict.gave_up:
             outcome = Outcome.ABORTED
         if remark and not remark.finding:
