@@ -25,6 +25,7 @@ NEEDS = {
     "dovecot": (lambda: bool(_which("dovecot")) and os.geteuid() == 0, "as root: apt-get install dovecot-imapd dovecot-submissiond"),
     "syslog": (syslog_is_possible, "run the tests where no syslog daemon listens at /dev/log, or where root may make mount namespaces"),
     "unbound": (lambda: bool(_which("unbound")), "apt-get install unbound"),
+    "openssl": (lambda: bool(_which("openssl")), "apt-get install openssl"),
     "chromium": (lambda: bool(_which("chromium")), "apt-get install chromium"),
     "secret-service": (lambda: bool(_which("dbus-run-session") and _which("gnome-keyring-daemon")), "apt-get install dbus gnome-keyring"),
     "linux": (lambda: sys.platform.startswith("linux"), "run the tests on Linux; other systems always have a vault"),

@@ -52,7 +52,7 @@ class VersionProbe:
 
     Attributes:
         version: `TLSv1`, `TLSv1.1`, `TLSv1.2` or `TLSv1.3`.
-        cipher: the one that the server took, in OpenSSL's words.
+        cipher: the one that the server took, in OpenSSL's words; None where the handshake ended before that counted.
         detail: how the server turned the version down, why it could not be checked, or what else went wrong.
         seconds: from connect to close.
     """
@@ -247,7 +247,8 @@ def judge_chain(chain: Chain, profile: Profile, now: datetime) -> tuple[Finding,
         leaf = chain.certificates[0]
         findings.append(found("certificate-good", profile, f"issued by {leaf.issuer}, valid until {leaf.not_after:%Y-%m-%d}"))
     if chain.client_certificate:
-        findings.append(found("client-certificate", profile, *chain.client_authorities[:5]))
+        name = "client-certificate-required" if chain.problem else "client-certificate"
+        findings.append(found(name, profile, chain.problem or "", *chain.client_authorities[:5]))
     return tuple(findings)
 
 
@@ -278,7 +279,7 @@ def _name(chain: Chain, profile: Profile) -> Iterator[Finding]:
 def _fits(name: str, host: str) -> bool:
     """RFC 9525 section 6.3: the same name; or `*` as the whole of the first label, and only of it. An address fits itself alone."""
     try:
-        return ipaddress.ip_address(host) == ipaddress.ip_address(name)
+        return str(ipaddress.ip_address(host)) == name
     except ValueError:
         label, _, rest = host.partition(".")
         return name == host or bool(label and "." in rest and name == f"*.{rest}")

@@ -70,8 +70,8 @@ async def probe_tls_version(address: Address, profile: Profile, version: str) ->
     else:
         shake = _Shake(context, profile)
         await shake.run(address)
-        cipher = shake.connection.get_cipher_name()  # known from ServerHello on, whatever becomes of the handshake
-        outcome, detail = (Offered.OFFERED, shake.problem) if cipher else _why_not(shake)
+        cipher = shake.connection.get_cipher_name()
+        outcome, detail = (Offered.OFFERED, shake.problem) if shake.agreed else _why_not(shake)
     return VersionProbe(
         version=version,
         outcome=outcome,
@@ -137,7 +137,7 @@ async def probe_chain(address: Address, profile: Profile) -> Chain:
         address=address.host,
         port=address.port,
         seconds=round(perf_counter() - began, 6),
-        version=connection.get_protocol_version_name() if cipher else None,
+        version=connection.get_protocol_version_name() if shake.agreed else None,
         cipher=cipher,
         certificates=tuple(each for each in sent if each),
         path=tuple(each for each in path if each),
@@ -162,13 +162,14 @@ def _trust(context: SSL.Context, profile: Profile) -> None:
     pattern, store = tls_context(profile), context.get_cert_store()
     assert store is not None  # noqa: S101 - every context has one
     store.set_flags(int(pattern.verify_flags))
+    paths = ssl.get_default_verify_paths()
     if profile.ca_file:
         store.load_locations(profile.ca_file)
-        return
-    for der in pattern.get_ca_certs(binary_form=True):
-        store.add_cert(crypto.load_certificate(crypto.FILETYPE_ASN1, der))
-    if folder := ssl.get_default_verify_paths().capath:
-        store.load_locations(None, folder)
+    elif paths.cafile or paths.capath:
+        store.load_locations(paths.cafile, paths.capath)
+    else:  # Windows keeps them elsewhere, and `ssl` has read them there
+        for der in pattern.get_ca_certs(binary_form=True):
+            store.add_cert(crypto.load_certificate(crypto.FILETYPE_ASN1, der))
 
 
 def _parsed(certificate: crypto.X509) -> Certificate | None:
@@ -189,6 +190,7 @@ class _Shake:
         began: TLS was begun.
         heard: something came back since.
         alert: the number of the alert that the server sent, if it sent one.
+        agreed: a ServerHello came that takes what was offered, whatever became of the handshake.
         asked: the server asked for a certificate of the client.
         why: the kind of what ended it early, and `problem` the same in words; None where the handshake came to its end.
     """
@@ -199,7 +201,7 @@ class _Shake:
         self.connection.set_info_callback(self._note)
         if not _is_address(profile.host):  # an IP address is no name to ask for (RFC 6066 section 3)
             self.connection.set_tlsext_host_name(profile.host.encode("ascii", "ignore"))
-        self.began = self.heard = self.asked = False
+        self.began = self.heard = self.agreed = self.asked = False
         self.alert: int | None = None
         self.why: Break | None = None
         self.problem: str | None = None
@@ -217,6 +219,7 @@ class _Shake:
                 await streams.close()
         except Broken as broken:
             self.why, self.problem = broken.why, CONTROL.sub("?", broken.text)
+        self.agreed = self.agreed or self.connection.get_cipher_name() is not None  # TLS 1.3 has it from ServerHello on
 
     async def _ask_for_tls(self, streams: Streams) -> bool:
         session = Session()
@@ -255,7 +258,7 @@ class _Shake:
 
     async def _leave(self, streams: Streams) -> None:
         """QUIT, after the banner where that still has to come."""
-        with suppress(TimeoutError, SSL.Error, Broken):
+        try:
             async with timeout(min(self._profile.timeout, _GOODBYE)):
                 if self._profile.security is Security.TLS:
                     await self._listen(streams)
@@ -263,6 +266,11 @@ class _Shake:
                 self._flush(streams)
                 await self._listen(streams)
                 self.connection.shutdown()
+        except (TimeoutError, SSL.ZeroReturnError):
+            pass
+        except (SSL.Error, Broken) as fault:
+            if self.asked:  # in TLS 1.3 the handshake ends before the server says what it thinks of no certificate
+                self.problem = _words(fault) if isinstance(fault, SSL.Error) else "the server hung up as no certificate came"
         self._flush(streams)
 
     async def _listen(self, streams: Streams) -> None:
@@ -289,8 +297,10 @@ class _Shake:
     def _note(self, connection: SSL.Connection, where: int, value: int) -> None:
         if where == SSL.SSL_CB_READ_ALERT:
             self.alert = value & 0xFF
-        elif where == SSL.SSL_CB_CONNECT_LOOP and b"read server certificate request" in connection.get_state_string():
-            self.asked = True
+        elif where == SSL.SSL_CB_CONNECT_LOOP:  # this is the state that ends here: what it names was taken
+            state = connection.get_state_string()
+            self.agreed = self.agreed or b"read server hello" in state
+            self.asked = self.asked or b"read server certificate request" in state
 
 
 def _is_address(host: str) -> bool:
