@@ -275,6 +275,15 @@ def reset_in_the_handshake(peer: Peer) -> None:
     peer.reset()
 
 
+def alerts_without_end(peer: Peer) -> None:
+    """In the place of a handshake: records that each hold the warning `user_canceled` (RFC 5246 section 7.2)."""
+    peer.until(b"STARTTLS")
+    peer.say(b"220 go\r\n")
+    peer.read(10)
+    while True:
+        peer.say(b"\x15\x03\x03\x00\x02\x01\x5a" * 1000)
+
+
 def self_signed(peer: Peer) -> None:
     peer.until_tls("self-signed")
 
@@ -340,7 +349,7 @@ def escapes(peer: Peer) -> None:
             + b"\r\n250-STARTTLS\r\n250-"
             + bad
             + b"\r\n250 "
-            + (b"AUTH PLAIN X" if peer.told else b"X")
+            + (b"AUTH PLAIN X" if isinstance(peer.sock, ssl.SSLSocket) else b"X")
             + bad
             + b"\r\n",
             b"STARTTLS": b"220 " + bad + b"\r\n",
@@ -411,6 +420,7 @@ SERVERS: dict[Callable[[Peer], None], Expected] = {
     plain_after_starttls: Expected(MALFORMED, "went on in plain text"),
     no_handshake: Expected(UNREACHABLE, "agreed to STARTTLS and does not answer"),
     reset_in_the_handshake: Expected(UNREACHABLE, "agreed to STARTTLS and hung up"),
+    alerts_without_end: Expected(Cause.UNKNOWN, "TLS did not come about", "ALERTS"),
     self_signed: Expected(CERTIFICATE, "signed by itself"),
     expired: Expected(CERTIFICATE, "out of date"),
     other_name: Expected(CERTIFICATE, "another name"),

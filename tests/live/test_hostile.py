@@ -19,9 +19,9 @@ from pathlib import Path
 import pytest
 
 import kit
-from kit.model import CheckResult, Finding, Profile, to_plain
+from kit.model import Cause, CheckResult, Finding, Profile, to_plain
 from kit.redact import Secret
-from tests.live.hostile_servers import SERVERS, Certificates, Running, run
+from tests.live.hostile_servers import SERVERS, Certificates, Running, escapes, parrot, run
 
 pytestmark = pytest.mark.needs("linux")  # /proc tells how much memory a process had at most, and which files are open
 
@@ -113,7 +113,7 @@ runpy.run_module("kit", run_name="__main__", alter_sys=True)
 """
 
 
-def _command(server, running: Running, ca_file: str, folder: Path) -> Commanded:
+def _command(server, running: Running, ca_file: str, folder: Path, *more: str) -> Commanded:
     memory = folder / f"{server.__name__}.kB"
     env = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "COVERAGE_PROCESS_START") if name in os.environ}
     env |= {
@@ -140,6 +140,7 @@ def _command(server, running: Running, ca_file: str, folder: Path) -> Commanded:
             "127.0.0.1",
             "--password-stdin",
             *(str(x) for pair in options.items() for x in pair),
+            *more,
         ],
         input=PASSWORD.encode() + b"\n",
         capture_output=True,
@@ -259,3 +260,18 @@ def test_neither_password_nor_traceback(commanded, name):
     assert "Traceback" not in done.out + done.err
     assert b"AUTH" not in done.server.heard
     assert (b"AUTH" in done.server.told) is (name in ASKED)
+
+
+@pytest.mark.parametrize("server", [escapes, parrot], ids=lambda server: server.__name__)
+def test_json_is_as_harmless(certificates, tmp_path, server):
+    with run(server, certificates) as running:
+        done = _command(server, running, certificates.pki.ca_file, tmp_path, "--json")
+    assert (done.code, done.err) == (1, "")
+    assert fits(SERVERS[server], tuple(_finding(**each) for each in json.loads(done.out)["findings"]))
+    assert all(letter.isprintable() or letter == "\n" for letter in done.out)
+    assert not _holds_the_password(done.out)
+    assert not _holds_the_password(json.dumps(json.loads(done.out), ensure_ascii=False))
+
+
+def _finding(*, cause: str, evidence: list[str], **rest: str) -> Finding:
+    return Finding(cause=Cause(cause), evidence=tuple(evidence), **rest)
