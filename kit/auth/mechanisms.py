@@ -152,8 +152,8 @@ def oauthbearer(user: str, secret: Secret, *, host: str | None = None, port: int
 
 def _bearer(head: bytes, secret: Secret, on_error: bytes) -> Exchange:
     token = _octets("token", secret.reveal())
-    if not token.isascii() or any(byte <= 32 or byte == 127 for byte in token):
-        raise UsageError("a token has no spaces, line ends or letters beyond ASCII", where="token", next_step="Copy it anew, in one line")
+    if not token or not token.isascii() or any(byte <= 32 or byte == 127 for byte in token):
+        raise UsageError("a token is one word of ASCII letters and signs", where="token", next_step="Copy it anew, in one line")
     error = yield head + b"\1auth=Bearer " + token + b"\1\1"
     if error is None:
         return None

@@ -15,6 +15,7 @@ from kit.sandbox.server import open_sandbox
 # What the table of scenarios says of each: outcome and cause of the sign-in, and the causes of what is an error.
 EXPECTED = {
     "good": (("success", "none"), []),
+    "every-mechanism": (("success", "none"), []),
     "wrong-password": (("failure", "credentials"), ["credentials"]),
     "starttls-required": (("success", "none"), []),
     "auth-not-offered": (None, ["auth-not-offered"]),

@@ -55,6 +55,7 @@ PROMISED = [
     ("good", Security.TLS, "PLAIN LOGIN", (235, b"2.7.0")),
     ("good", Security.STARTTLS, "PLAIN LOGIN", (235, b"2.7.0")),
     ("good", Security.NONE, None, (538, b"5.7.11")),
+    ("every-mechanism", Security.TLS, "SCRAM-SHA-256 SCRAM-SHA-1 PLAIN LOGIN CRAM-MD5 XOAUTH2 OAUTHBEARER EXTERNAL", (235, b"2.7.0")),
     ("wrong-password", Security.TLS, "PLAIN LOGIN", (535, b"5.7.8")),
     ("wrong-password", Security.STARTTLS, "PLAIN LOGIN", (535, b"5.7.8")),
     ("starttls-required", Security.TLS, "PLAIN LOGIN", (235, b"2.7.0")),
