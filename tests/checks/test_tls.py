@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import SSL
 
-from kit.checks import tls
+from kit.checks import handshake
 from kit.checks.chain import Offered, judge_chain, judge_versions
 from kit.checks.tls import VERSIONS, probe_chain, probe_tls_version
 from kit.knowledge.load import load_table
@@ -32,7 +32,7 @@ openssl = pytest.mark.needs("openssl")
 @pytest.fixture(autouse=True)
 def short_goodbye(monkeypatch):
     """`openssl s_server` says no banner, so nobody needs to wait for it."""
-    monkeypatch.setattr(tls, "_GOODBYE", 0.3)
+    monkeypatch.setattr(handshake, "_GOODBYE", 0.1)
 
 
 @pytest.fixture
@@ -237,6 +237,30 @@ async def test_what_is_wrong_with_a_chain(tmp_path, case):
 
 
 @openssl
+async def test_without_a_file_of_its_own_the_machines_authorities_count(tmp_path, monkeypatch):
+    (tmp_path / "ca.pem").write_bytes(ROOT.pem)
+    with s_server(tmp_path, LEAF, MIDDLE) as port:
+        before = await probe_chain(at(port), settings(port))
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+        after = await probe_chain(at(port), settings(port))
+    assert before.complaints
+    assert after.complaints == ()
+    assert [each.subject for each in after.path] == [f"CN={HOST}", "CN=Example Intermediate", "CN=Example Root"]
+
+
+def test_every_product_that_reads_along_is_known_by_its_issuer_and_no_public_authority_is():
+    public = (
+        "CN=R11,O=Let's Encrypt,C=US",
+        "CN=WR2,O=Google Trust Services,C=US",
+        "CN=DigiCert Global Root G2,OU=www.digicert.com,O=DigiCert Inc,C=US",
+    )
+    for product in load_table("interception")["product"]:
+        assert re.search(product["issuer"], product["example"]), product["name"]
+        assert not any(re.search(product["issuer"], issuer) for issuer in public)
+        assert product["source"]
+
+
+@openssl
 @pytest.mark.parametrize("digest", ["md5", "sha1"])
 async def test_a_weak_signature(tmp_path, digest):
     root = certify("Example RSA Root", authority=True, key=rsa.generate_private_key(65537, 2048))  # MD5 was never defined for EC
@@ -275,12 +299,12 @@ async def test_facts_of_a_certificate(tmp_path):
 @openssl
 @pytest.mark.parametrize("version", ["-tls1", "-tls1_2", "-tls1_3"])
 @pytest.mark.parametrize(("wanted", "finding"), [("-verify", "client-certificate"), ("-Verify", "client-certificate-required")])
-async def test_a_client_certificate_is_asked_for(tmp_path, version, wanted, finding):
+async def test_a_client_certificate_is_asked_for(tmp_path, monkeypatch, version, wanted, finding):
     (tmp_path / "ca.pem").write_bytes(ROOT.pem)
     own = certify(HOST, ROOT, names=[HOST])
     with s_server(tmp_path, own, options=[version, wanted, "1", "-CAfile", "ca.pem"]) as port:
-        # Nobody says a banner here: that the connection lives on is known when the time for one is over.
-        profile = settings(port, ca_file=str(tmp_path / "ca.pem"), timeout=0.5)
+        monkeypatch.setattr(handshake, "_GOODBYE", 0.5)  # nobody says a banner: that the connection lives on is known after this time
+        profile = settings(port, ca_file=str(tmp_path / "ca.pem"))
         chain = await probe_chain(at(port), profile)
         probe = await probe_tls_version(at(port), profile, VERSIONS[("-tls1", "", "-tls1_2", "-tls1_3").index(version)])
     assert chain.client_certificate
