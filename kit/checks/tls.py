@@ -31,7 +31,8 @@ VERSIONS: Final = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 _NUMBERS: Final = dict(zip(VERSIONS, (SSL.TLS1_VERSION, SSL.TLS1_1_VERSION, SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION), strict=True))
 # Level 0 allows what TLS 1.0 and weak keys need; without it this machine's own policy would answer in the server's place.
 _CIPHERS: Final = b"ALL:!aNULL:!eNULL:@SECLEVEL=0"
-# Alerts (RFC 8446 section 6) with which a server turns down what a ClientHello offers. Others tell of other trouble.
+# Alerts (RFC 8446 section 6) with which a server turns down what a ClientHello offers: GnuTLS says 40 of a version it does not have.
+# Others tell of other trouble.
 _REFUSALS: Final = {
     70: "the server refuses this version (alert protocol_version)",
     40: "the server finds nothing in common in this version (alert handshake_failure)",
