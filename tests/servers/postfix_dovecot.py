@@ -7,6 +7,7 @@ root. They end with the block, and also when the run is killed in the middle of 
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import pwd
@@ -76,9 +77,20 @@ class Servers:
 
 @contextlib.contextmanager
 def postfix_with_dovecot(
-    users: Mapping[str, str] = USERS, *, stamp: Callable[[], str] = lambda: datetime.now(UTC).isoformat(timespec="microseconds")
+    users: Mapping[str, str] = USERS,
+    *,
+    stamp: Callable[[], str] = lambda: datetime.now(UTC).isoformat(timespec="microseconds"),
+    mechanisms: str = "plain login cram-md5",
+    token_key: bytes | None = None,
 ) -> Iterator[Servers]:
-    """The two servers, for as long as the block lasts. `stamp` gives the time that a line is logged with."""
+    """The two servers, for as long as the block lasts.
+
+    Args:
+        users: names and passwords.
+        stamp: gives the time that a line is logged with.
+        mechanisms: in Dovecot's spelling.
+        token_key: with it they take bearer tokens too, JWTs signed with it by HS256.
+    """
     ports = _free_ports()
     # A short name, for a Unix socket's path has at most 107 characters.
     made = tempfile.TemporaryDirectory(prefix="kit-mx-", ignore_cleanup_errors=True)
@@ -95,7 +107,7 @@ def postfix_with_dovecot(
             **{f"{name}_port": port for name, port in ports.items()},
         )
         _configure_postfix(servers, server_file)
-        _configure_dovecot(servers, server_file)
+        _configure_dovecot(servers, server_file, mechanisms, token_key)
         _run(folder, *prefix, "postfix", "-c", str(folder / "postfix"), "check")  # makes the folder in which Dovecot opens a socket
         _run(folder, *prefix, "dovecot", "-c", str(folder / "dovecot/dovecot.conf"))
         _run(folder, *prefix, "postfix", "-c", str(folder / "postfix"), "start")
@@ -107,7 +119,7 @@ def postfix_with_dovecot(
 # ---------------------------------------------------------------------------------------- the servers
 
 
-def _configure_dovecot(servers: Servers, server_file: Path) -> None:
+def _configure_dovecot(servers: Servers, server_file: Path, mechanisms: str, token_key: bytes | None) -> None:
     folder, run = servers.folder, servers.folder / "dovecot"
     run.mkdir()
     (folder / "home").mkdir()
@@ -122,7 +134,7 @@ state_dir = {run}/run
 syslog_facility = mail
 auth_verbose = yes
 auth_failure_delay = 0
-auth_mechanisms = plain login cram-md5
+auth_mechanisms = {mechanisms}{" oauthbearer xoauth2" if token_key else ""}
 protocols = imap submission
 listen = 127.0.0.1
 ssl = yes
@@ -137,8 +149,10 @@ first_valid_uid = 1
 hostname = {HOST}
 submission_relay_host = 127.0.0.1
 submission_relay_port = {servers.smtp_port}
+{_tokens(run, token_key) if token_key else ""}
 passdb {{
   driver = passwd-file
+  mechanisms = {mechanisms}
   args = scheme=PLAIN username_format=%u {users}
 }}
 userdb {{
@@ -174,6 +188,25 @@ service auth {{
   }}
 }}
 """)
+
+
+def _tokens(run: Path, key: bytes) -> str:
+    """Where Dovecot finds the key of a token that names no other, and how it checks tokens by itself."""
+    keys = run / "keys"
+    (keys / "default/HS256").mkdir(parents=True)
+    (keys / "default/HS256/default").write_bytes(base64.b64encode(key))
+    (run / "oauth2.conf").write_text(f"""
+introspection_mode = local
+local_validation_key_dict = fs:posix:prefix={keys}/
+username_attribute = sub
+""")
+    return f"""
+passdb {{
+  driver = oauth2
+  mechanisms = oauthbearer xoauth2
+  args = {run}/oauth2.conf
+}}
+"""
 
 
 def _configure_postfix(servers: Servers, server_file: Path) -> None:
