@@ -2,17 +2,20 @@
 
 The known texts and codes are in `kit/knowledge/replies.toml`; here is only how a reply is found in what somebody
 pasted, and how the table is asked. A known text gives a full answer; a code alone gives a weaker one, and says so by
-its words; anything else is `unknown`. Nothing is ever made up, and nothing pasted is ever given back.
+its words; anything else is `unknown`. Nothing is ever made up, and nothing pasted is ever given back but the names in the
+base64 of a sign-in (`kit/auth/blobs.py`).
 """
 
 from __future__ import annotations
 
 import html
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cache
 from typing import Any, Final
 
+from kit.auth.blobs import explain_blobs
 from kit.errors import KnowledgeError
 from kit.knowledge.load import load_table
 from kit.model import Cause, Explanation, Finding, Reply, Severity
@@ -81,13 +84,14 @@ class _Found:
         return 200 <= self.code < 400
 
 
-def explain(text: str, *, stage: str | None = None, host: str | None = None) -> Explanation:
-    """What `text` means: a reply, or a line of a log or a program in which one stands.
+def explain(text: str, *, stage: str | None = None, host: str | None = None, now: datetime | None = None) -> Explanation:
+    """What `text` means: a reply, a line of a log or a program in which one stands, or the base64 of a sign-in.
 
     Args:
         text: what somebody pasted; only the first 64 Ki characters count.
         stage: what was being done: `banner`, `ehlo`, `starttls`, `auth`, `mail`, `rcpt` or `data`.
         host: the server, where it is known; some words mean different things at different providers.
+        now: to tell whether a token in the text has expired.
 
     Returns:
         An Explanation; its cause is `none` where the text is no failure, `unknown` where the kit has no answer.
@@ -95,7 +99,14 @@ def explain(text: str, *, stage: str | None = None, host: str | None = None) -> 
     line = _one_line(text)
     if stage is None and (told := _IN_REPLY_TO.search(line)):
         stage = _STAGE_OF.get(told[1].lower(), told[1].lower())
-    return _judge(line, _find(line, trusted=stage is not None), stage, host)[0]
+    found = _find(line, trusted=stage is not None)
+    answer = _judge(line, found, stage, host)[0]
+    said = explain_blobs(text, now=now)
+    if said is None:
+        return answer
+    if answer.cause is Cause.NONE or answer is _otherwise("no-reply"):
+        return said
+    return replace(answer, next_step=f"{answer.next_step} In the same text: {said.title}.")
 
 
 def finding(reply: Reply, *, stage: str, host: str | None = None) -> Finding:
@@ -125,16 +136,16 @@ def _judge(line: str, found: _Found | None, stage: str | None, host: str | None)
             if _at_host(known.hosts, host, line) and known.pattern.search(line):
                 return known.explanation, known.severity
     if found is None:
-        return _NO_REPLY, Severity.NOTE
+        return _otherwise("no-reply"), Severity.NOTE
     if found.accepted:
-        return (_CHALLENGE if found.code in _CHALLENGES else _ACCEPTED), Severity.OK
+        return _otherwise("challenge" if found.code in _CHALLENGES else "accepted"), Severity.OK
     if found.code >= 600 or (found.code < 200 and not found.enhanced):
-        return _NO_SMTP, Severity.ERROR
+        return _otherwise("no-smtp"), Severity.ERROR
     later = str(found.code or found.enhanced).startswith("4")
     for row in _codes():
         if row.code in _names(found) and (not row.stages or stage in row.stages):
             return row.explanation, Severity.WARNING if later else Severity.ERROR
-    return (_LATER, Severity.WARNING) if later else (_REFUSED, Severity.ERROR)
+    return (_otherwise("later"), Severity.WARNING) if later else (_otherwise("refused"), Severity.ERROR)
 
 
 def _at_host(hosts: tuple[str, ...], host: str | None, line: str) -> bool:
@@ -212,6 +223,15 @@ def _codes() -> tuple[_Code, ...]:
         raise _broken(fault) from fault
 
 
+@cache
+def _otherwise(name: str) -> Explanation:
+    """What is left to say where neither text nor code is known."""
+    try:
+        return _explanation(load_table("replies")["otherwise"][name], load_table("replies")["otherwise"][name].get("sources", []))
+    except (KeyError, ValueError) as fault:
+        raise _broken(fault) from fault
+
+
 def _explanation(entry: dict[str, Any], sources: list[str]) -> Explanation:
     return Explanation(
         cause=Cause(entry["cause"]),
@@ -226,44 +246,3 @@ def _explanation(entry: dict[str, Any], sources: list[str]) -> Explanation:
 
 def _broken(fault: Exception) -> KnowledgeError:
     return KnowledgeError(f"an entry does not read ({fault})", where="kit/knowledge/replies.toml", next_step="Please report it")
-
-
-_NO_REPLY: Final = Explanation(
-    cause=Cause.UNKNOWN,
-    provider=None,
-    title="The kit finds no server's reply in this text that it knows",
-    next_step="Paste the line with the server's own words, from its code on (such as 535 5.7.8 …). A client's log in debug mode has it.",
-)
-_ACCEPTED: Final = Explanation(
-    cause=Cause.NONE,
-    provider=None,
-    title="No failure: the server agreed to this step",
-    next_step="If the mail does not arrive all the same, look at what came after this line.",
-)
-_CHALLENGE: Final = Explanation(
-    cause=Cause.NONE,
-    provider=None,
-    title="No failure: the server waits for the client to go on",
-    next_step="The answer that counts is the server's next one.",
-)
-_NO_SMTP: Final = Explanation(
-    cause=Cause.MALFORMED,
-    provider=None,
-    title="What came is no reply that SMTP knows",
-    next_step="Check host and port: something else may listen there, or a firewall on the way changes what the server says.",
-    sources=("RFC 5321 section 4.2",),
-)
-_LATER: Final = Explanation(
-    cause=Cause.UNKNOWN,
-    provider=None,
-    title="The server says “later”: it refused for now, for a reason that the kit does not know",
-    next_step="Wait some minutes and try once more. If it stays, ask the server's administrator with the time and these words.",
-    sources=("RFC 5321 section 4.2.1 (4yz)",),
-)
-_REFUSED: Final = Explanation(
-    cause=Cause.UNKNOWN,
-    provider=None,
-    title="The server refused, for a reason that the kit does not know",
-    next_step="Read the server's own words, and ask its administrator with the time and these words. Trying again will not help.",
-    sources=("RFC 5321 section 4.2.1 (5yz)",),
-)

@@ -15,7 +15,12 @@ from kit.model import Cause, Explanation
 @click.argument("words", metavar="TEXT|-", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def explain_command(words: tuple[str, ...], as_json: bool) -> None:
-    """What a server's reply, or a line that holds one, means, and what to do. With - it is read from standard input."""
+    """What a server's reply, a line that holds one, or the base64 of a sign-in means, and what to do.
+
+    With - it is read from standard input, which keeps a password that is in it out of the shell's history.
+    """
+    from datetime import UTC, datetime
+
     from kit.explain import LIMIT, explain
 
     text = " ".join(words)
@@ -27,7 +32,7 @@ def explain_command(words: tuple[str, ...], as_json: bool) -> None:
             where="TEXT",
             next_step='Give the server\'s words: kit explain "535 5.7.8 …", or pipe them to kit explain -',
         )
-    answer = explain(text)
+    answer = explain(text, now=datetime.now(UTC))
     if as_json:
         print_json(answer)
     else:

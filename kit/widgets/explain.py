@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import ipywidgets as w
@@ -23,7 +24,8 @@ class ExplainPanel(w.VBox):
         super().__init__([w.HTML(STYLE), self.text, self.answer])
 
     def _explain(self, _: Any = None) -> None:
-        self.answer.value = explanation_html(explain(self.text.value)) if self.text.value.strip() else ""
+        text = self.text.value
+        self.answer.value = explanation_html(explain(text, now=datetime.now(UTC))) if text.strip() else ""
 
 
 def explanation_html(answer: Explanation) -> str:
