@@ -30,6 +30,7 @@ _AUTH: Final = re.compile(
     rf"(?!(?-i:[A-Za-z]?[a-z/]*)(?![\w+/=-]))(=|{_BASE64}{{4,}}={{0,2}}))?[ \t'\"]*$"
 )
 _CHALLENGE: Final = re.compile(rf"(?<![\w.])334(?:[ \t-]{{1,4}}({_BASE64}{{4,}}={{0,2}})|[ \t-]{{0,4}})[ \t'\"]*$")
+_REPLY: Final = re.compile(r".{0,200}?(?<![\w.])[245]\d\d[ -]")  # any other ends the sign-in
 # A line of its own, or behind what programs put before it: "C: ", "-> ", "send: '", "client[192.0.2.1]: ".
 _ANSWER: Final = re.compile(rf"(?:.{{0,200}}[:>~][ \t]{{0,4}})?['\"]?(=|{_BASE64}{{2,}}={{0,2}})['\"]?[ \t]*")
 # A long blob as a narrow window breaks it: the rest stands on lines of its own.
@@ -81,6 +82,8 @@ def _sign_in(text: str, now: datetime | None) -> tuple[str | None, list[Message]
         elif challenge := _CHALLENGE.search(line):
             asked = _text(challenge[1] or "")
             messages += _understood(challenge[1] or "", now)
+        elif _REPLY.match(line):
+            asked = None
         elif answer := _ANSWER.fullmatch(line):
             # Where nothing was asked, a line that only ends in base64 is no answer.
             blob = answer[1] if asked is not None or (not mechanism and answer.start(1) < 16) else None
