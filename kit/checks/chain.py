@@ -20,7 +20,8 @@ from kit.sending.findings import found
 SOON: Final = timedelta(days=14)
 _WEAKEST: Final = {"RSA": 2048, "DSA": 2048, "EC": 256}  # bits; CA/Browser Forum baseline requirements, section 6.1.5
 _WEAK_HASHES: Final = ("md5", "sha1")
-_OLD: Final = ("TLSv1", "TLSv1.1")  # RFC 8996
+OLD: Final = ("TLSv1", "TLSv1.1")
+"""Given up by RFC 8996."""
 # What OpenSSL has against a chain, by X509_V_ERR_ number, where more can be said than its own words.
 _NO_ISSUER: Final = (2, 20, 21)
 _SELF_SIGNED: Final = 18
@@ -140,8 +141,8 @@ def judge_versions(probes: Iterable[VersionProbe], profile: Profile) -> tuple[Fi
     refused = {probe.version for probe in probes if probe.outcome is Offered.NOT_OFFERED}
     unknown = {probe.version for probe in probes if probe.outcome is Offered.COULD_NOT_CHECK}
     findings = []
-    if offered & set(_OLD):
-        only = not offered - set(_OLD) and {"TLSv1.2", "TLSv1.3"} <= refused
+    if offered & set(OLD):
+        only = not offered - set(OLD) and {"TLSv1.2", "TLSv1.3"} <= refused
         findings.append(found("tls-only-old" if only else "tls-old", profile, *evidence))
     elif offered and "TLSv1.2" in refused:
         findings.append(found("tls-12-missing", profile, *evidence))

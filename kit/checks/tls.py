@@ -20,7 +20,7 @@ from cryptography import x509
 from OpenSSL import SSL, crypto
 
 from kit.checks.certificates import parse_certificate, show_name
-from kit.checks.chain import Certificate, Chain, Complaint, Offered, VersionProbe
+from kit.checks.chain import OLD, Certificate, Chain, Complaint, Offered, VersionProbe
 from kit.checks.handshake import Shake, words
 from kit.model import Profile
 from kit.sending.session import Break
@@ -37,6 +37,10 @@ _REFUSALS: Final = {
     70: "the server refuses this version (alert protocol_version)",
     40: "the server finds nothing in common in this version (alert handshake_failure)",
     71: "the server finds no cipher of this version strong enough (alert insufficient_security)",
+}
+# OpenSSL 3 has no signature for TLS 1.0 and 1.1 from security level 1 on, which is everybody's, and calls that its internal error.
+_REFUSALS_OF_OLD: Final = {
+    80: "the server breaks off (alert internal_error), as OpenSSL 3 does where its security level forbids the version"
 }
 _OTHER_VERSION: Final = ("unsupported protocol", "wrong ssl version", "version too low")  # OpenSSL's words where ServerHello names another
 _COMPLAINTS: Final = {
@@ -64,7 +68,7 @@ async def probe_tls_version(address: Address, profile: Profile, version: str) ->
         shake = Shake(context, profile)
         await shake.run(address)
         cipher = shake.connection.get_cipher_name()
-        outcome, detail = (Offered.OFFERED, shake.problem) if shake.agreed else _why_not(shake)
+        outcome, detail = (Offered.OFFERED, shake.problem) if shake.agreed else _why_not(shake, version)
     return VersionProbe(
         version=version,
         outcome=outcome,
@@ -81,14 +85,15 @@ def _cannot_speak(why: str | None) -> tuple[Offered, str | None]:
     return Offered.COULD_NOT_CHECK, f"this machine's {name} cannot speak it: {why}"
 
 
-def _why_not(shake: Shake) -> tuple[Offered, str | None]:
+def _why_not(shake: Shake, version: str) -> tuple[Offered, str | None]:
     """No ServerHello that could be used has come: does that speak of the version?"""
     if not shake.began:
         return Offered.COULD_NOT_CHECK, shake.problem
     if shake.why is Break.TLS and not shake.heard:  # OpenSSL gave up before the server said a word
         return _cannot_speak(shake.problem)
-    if shake.alert in _REFUSALS:
-        return Offered.NOT_OFFERED, _REFUSALS[shake.alert]
+    refusals = _REFUSALS | _REFUSALS_OF_OLD if version in OLD else _REFUSALS
+    if shake.alert in refusals:
+        return Offered.NOT_OFFERED, refusals[shake.alert]
     if shake.why is Break.CLOSED and not shake.heard:
         return Offered.NOT_OFFERED, "the server hung up on it without a word"
     if shake.alert is None and any(said in (shake.problem or "") for said in _OTHER_VERSION):

@@ -16,7 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import SSL
 
 from kit.checks import handshake
-from kit.checks.chain import Offered, judge_chain, judge_versions
+from kit.checks.chain import Offered, VersionProbe, judge_chain, judge_versions
 from kit.checks.tls import VERSIONS, probe_chain, probe_tls_version
 from kit.knowledge.load import load_table
 from kit.model import Profile, Security
@@ -74,6 +74,7 @@ def judged(probes, profile: Profile) -> list[str]:
         (["-tls1_2"], ["TLSv1.2"], "tls-versions"),
         (["-tls1_3"], ["TLSv1.3"], "tls-12-missing"),
         (["-no_tls1_2", "-no_tls1_3"], ["TLSv1", "TLSv1.1"], "tls-only-old"),
+        (["-cipher", "DEFAULT@SECLEVEL=2"], ["TLSv1.2", "TLSv1.3"], "tls-versions"),  # as Debian has it: no signatures for older ones
         (["-no_tls1", "-no_tls1_1"], ["TLSv1.2", "TLSv1.3"], "tls-versions"),
         ([], list(VERSIONS), "tls-old"),  # security level 0, and OpenSSL's own floor is TLS 1.0
     ],
@@ -172,6 +173,32 @@ async def test_no_starttls_no_port_and_a_refusal_are_could_not_check(unused_tcp_
         assert probe.outcome is Offered.COULD_NOT_CHECK
         assert words in probe.detail
         assert served.heard[-1] == b"QUIT"
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),  # of the versions from 1.0 to 1.3: yes, no, or not known
+    [
+        ("nnyy", ["tls-versions"]),
+        ("nnyn", ["tls-versions"]),
+        ("ynyy", ["tls-old"]),
+        ("ynnn", ["tls-only-old"]),
+        ("yy?n", ["tls-old", "tls-not-checked"]),  # 1.2 may be there: that there is nothing newer cannot be said
+        ("nnny", ["tls-12-missing"]),
+        ("nn?y", ["tls-not-checked"]),
+        ("??yy", ["tls-not-checked"]),  # that there is nothing older cannot be said
+        ("nnnn", ["tls-none"]),
+        ("nnn?", ["tls-not-checked"]),
+        ("????", ["tls-not-checked"]),
+        ("", []),
+    ],
+)
+def test_what_versions_mean(outcomes, expected):
+    meant = {"y": Offered.OFFERED, "n": Offered.NOT_OFFERED, "?": Offered.COULD_NOT_CHECK}
+    probes = [
+        VersionProbe(version=version, outcome=meant[letter], cipher=None, detail=None, address="192.0.2.1", port=587, seconds=0.1)
+        for version, letter in zip(VERSIONS, outcomes, strict=False)
+    ]
+    assert judged(probes, settings(587)) == expected
 
 
 # --- chains -----------------------------------------------------------------------------------------------------
