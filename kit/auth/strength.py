@@ -52,25 +52,54 @@ def check_credential(
         mechanism: how it would be sent, where that is settled; it tells whether a token is wanted.
         provider: the service, where the host or the user's address does not tell it.
     """
+    wrong_kind, final = _shape(user, secret, host, mechanism, provider)
+    return wrong_kind if final else (*wrong_kind, *check_strength(user, secret, host=host, mechanism=mechanism, provider=provider))
+
+
+def check_shape(
+    user: str, secret: Secret, *, host: str | None = None, mechanism: str | None = None, provider: Provider | None = None
+) -> tuple[Finding, ...]:
+    """Whether they look like something else than is wanted, or were copied with something more; see `check_credential`."""
+    return _shape(user, secret, host, mechanism, provider)[0]
+
+
+def check_strength(
+    user: str, secret: Secret, *, host: str | None = None, mechanism: str | None = None, provider: Provider | None = None
+) -> tuple[Finding, ...]:
+    """Whether somebody would guess the password; see `check_credential`."""
+    text = secret.reveal()[:LIMIT]
+    guess = _guess(user, text, _hosts(user, host, provider)) if text and not _wants_token(mechanism) else ()
+    return (_found(guess[0], host, *guess[1:]),) if guess else ()
+
+
+def _shape(
+    user: str, secret: Secret, host: str | None, mechanism: str | None, provider: Provider | None
+) -> tuple[tuple[Finding, ...], bool]:
+    """The findings, and whether one of them says that this cannot be the secret at all."""
     text = secret.reveal()[:LIMIT]
     if not text:
-        return ()
-    provider = provider or (find_provider_by_host(host) if host else find_provider(user))
-    hosts = {name.lower().rstrip(".") for name in (host, provider and provider.host) if name}
-    token = mechanism is not None and mechanism.upper() in _TOKEN_MECHANISMS
-    findings = []
+        return (), True
+    hosts, kind = _hosts(user, host, provider), "token" if _wants_token(mechanism) else "password"
+    findings: list[Finding] = []
     for rule in _rules():
-        if (rule.sign_in in (None, "token" if token else "password")) and _at(rule.hosts, hosts):
+        if rule.sign_in in (None, kind) and _at(rule.hosts, hosts):
             looked_at = user if rule.of_user else text
             if _fits(rule, looked_at):
                 findings.append(_found(rule.finding, host, *(_names(rule.pattern, looked_at) if rule.names and rule.pattern else ())))
                 if rule.final:
-                    return tuple(findings)
+                    return tuple(findings), True
     if user and _decoded(text).strip() == user:
-        return (*findings, _found("password-is-user", host))
-    if not token and (guess := _guess(user, text, hosts)):
-        findings.append(_found(guess[0], host, *guess[1:]))
-    return tuple(findings)
+        return (*findings, _found("password-is-user", host)), True
+    return tuple(findings), False
+
+
+def _hosts(user: str, host: str | None, provider: Provider | None) -> set[str]:
+    provider = provider or (find_provider_by_host(host) if host else find_provider(user))
+    return {name.lower().rstrip(".") for name in (host, provider and provider.host) if name}
+
+
+def _wants_token(mechanism: str | None) -> bool:
+    return mechanism is not None and mechanism.upper() in _TOKEN_MECHANISMS
 
 
 def _guess(user: str, text: str, hosts: set[str]) -> tuple[str, ...]:

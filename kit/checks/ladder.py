@@ -12,6 +12,7 @@ from ssl import SSLContext
 from typing import Final
 
 from kit.auth.budget import ATTEMPTS_AN_HOUR
+from kit.auth.strength import check_credential, check_strength
 from kit.model import CheckResult, Finding, Profile, Security, Step
 from kit.profiles import build_profile
 from kit.redact import Secret
@@ -74,6 +75,9 @@ async def check(
                 )
                 if worked:
                     await check_continuity(session, wire, profile)
+                # A password that works is of the right kind; it may be a weak one all the same.
+                look = check_strength if worked else check_credential
+                session.findings += look(profile.user or "", secret, host=profile.host, mechanism=profile.mechanism)
             elif offer is not None:
                 session.findings += _without_password(profile, offer)
             await hang_up(session, wire)

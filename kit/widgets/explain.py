@@ -7,8 +7,10 @@ from typing import Any
 
 import ipywidgets as w
 
+from kit.auth.blobs import explain_blobs
 from kit.explain import explain
 from kit.model import Explanation
+from kit.redact import MASKED, mask
 from kit.widgets.common import STYLE, escape
 
 
@@ -19,13 +21,19 @@ class ExplainPanel(w.VBox):
         self.text = w.Textarea(text, description="Reply", placeholder="535 5.7.8 …", layout=w.Layout(width="95%", height="64px"))
         self.text.add_class("kit-said")
         self.answer = w.HTML()
+        self._kept = ""
         self.text.observe(self._explain, "value")
         self._explain()
         super().__init__([w.HTML(STYLE), self.text, self.answer])
 
     def _explain(self, _: Any = None) -> None:
         text = self.text.value
+        if text == self._kept:
+            return
         self.answer.value = explanation_html(explain(text, now=datetime.now(UTC))) if text.strip() else ""
+        # The box is a part of the page, which others may see and which may be saved: a password does not stay in it.
+        self._kept = MASKED if explain_blobs(text) else mask(text)
+        self.text.value = self._kept
 
 
 def explanation_html(answer: Explanation) -> str:

@@ -11,6 +11,7 @@ from typing import Final
 
 import ipywidgets as w
 
+from kit.auth.strength import check_shape
 from kit.auth.vault import get_secret
 from kit.model import Profile, Security
 from kit.profiles import build_profile, load_profiles
@@ -57,7 +58,11 @@ class ServerForm(w.VBox):
 
     def _keep(self, secret: Secret) -> None:
         self._secret = secret
-        self.password.status = "taken; it stays in this kernel's memory, and is gone when the kernel stops"
+        profile = self._profiles.get(self.kind.value)
+        user, host = (profile.user or "", profile.host) if profile else (self.user.value.strip(), self.host.value.strip() or None)
+        # Everybody in a shared session sees this: how strong the password is, it does not tell.
+        odd = "".join(f" Mind: {finding.title}. {finding.next_step}" for finding in check_shape(user, secret, host=host))
+        self.password.status = f"taken; it stays in this kernel's memory, and is gone when the kernel stops.{odd}"
 
     def _show(self, _: object = None) -> None:
         self._own.layout.display = "flex" if self.kind.value == _OTHER else "none"
