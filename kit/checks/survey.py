@@ -147,13 +147,13 @@ async def _plan(profile: Profile, others: Iterable[tuple[int, Security]]) -> tup
 
 async def probe_port(address: Address, profile: Profile, context: SSLContext) -> Probe:
     """One connection, from connect to close, as far as it goes without a password."""
-    session, began = Session(), perf_counter()
+    session, began, offer = Session(), perf_counter(), None
     try:
         wire = await session.take("connect", connect(address, profile, context), lambda wire: wire.address)
         try:
             if profile.security is Security.TLS:
                 await session.encrypt(wire)
-            await approach(session, wire, profile, wire.client)
+            offer = await approach(session, wire, profile, wire.client)
             await hang_up(session, wire)
         finally:
             await wire.close()
@@ -173,5 +173,5 @@ async def probe_port(address: Address, profile: Profile, context: SSLContext) ->
         mechanisms=inside.mechanisms,
         extensions=tuple(sorted(offers[-1].extensions)) if offers else (),
         steps=tuple(session.steps),
-        problem=next((finding for finding in session.findings if finding.severity is Severity.ERROR), None),
+        problem=session.findings[-1] if offer is None else None,  # a 421 is one too, though it is only a warning
     )

@@ -386,12 +386,14 @@ class Expected:
     Attributes:
         title: words of it.
         evidence: a regex that one piece of it must match: where it happened, or what the server said.
+        closer: the title's words after a look at the whole chain of certificates, where they are others then.
     """
 
     cause: Cause
     title: str
     evidence: str = ""
     security: Security = Security.STARTTLS
+    closer: str = ""
 
 
 UNREACHABLE, MALFORMED, CERTIFICATE, CREDENTIALS = Cause.UNREACHABLE, Cause.MALFORMED, Cause.CERTIFICATE, Cause.CREDENTIALS
@@ -422,8 +424,8 @@ SERVERS: dict[Callable[[Peer], None], Expected] = {
     reset_in_the_handshake: Expected(UNREACHABLE, "agreed to STARTTLS and hung up"),
     alerts_without_end: Expected(Cause.UNKNOWN, "TLS did not come about", "ALERTS"),
     self_signed: Expected(CERTIFICATE, "signed by itself"),
-    expired: Expected(CERTIFICATE, "out of date"),
-    other_name: Expected(CERTIFICATE, "another name"),
+    expired: Expected(CERTIFICATE, "out of date", closer="has expired"),
+    other_name: Expected(CERTIFICATE, "another name", closer="not for the name 127.0.0.1"),
     certificates_of_four_megabytes: Expected(CERTIFICATE, "larger than a client"),
     old_tls: Expected(Cause.TLS_TOO_OLD, "only a TLS version"),
     ancient_cipher: Expected(Cause.TLS_TOO_OLD, "no cipher that both"),
