@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 import ipywidgets as w
 
@@ -17,6 +18,9 @@ from kit.profiles import save_profile
 from kit.widgets.common import STYLE, say, spawn
 from kit.widgets.results import findings_html, probes_html, steps_html, verdict_html, ways_html
 from kit.widgets.server import Chosen, ServerForm
+
+# Where in the sandbox's conversation a step's reply belongs.
+_STAGES: Final = {name: name for name in ("banner", "ehlo", "starttls", "mail", "rcpt")} | {"auth": "sign-in"}
 
 
 class CheckPanel(w.VBox):
@@ -44,12 +48,14 @@ class CheckPanel(w.VBox):
         self.button.on_click(self._start)
         self.save.on_click(self._save)
         options = w.HBox([self.sign_in, self.others], layout=w.Layout(flex_flow="row wrap"))
-        results = [self._findings, self._ways, self._probes, self._steps, self._keep]
+        self.replay = w.Button(description="Play this failure in the sandbox", layout=w.Layout(width="auto", display="none"))
+        self.replay.on_click(self._play)
+        results = [self._findings, self.replay, self._ways, self._probes, self._steps, self._keep]
         super().__init__([w.HTML(STYLE), self.form, options, self.button, self.status, *results])
 
     def _start(self, _: object) -> None:
         self.button.disabled = True
-        self._keep.layout.display = "none"
+        self._keep.layout.display = self.replay.layout.display = "none"
         self._probes.value = self._ways.value = self._steps.value = self._findings.value = ""
         spawn(self._run(), self.status, done=lambda: setattr(self.button, "disabled", False))
 
@@ -71,6 +77,8 @@ class CheckPanel(w.VBox):
             result = await check(profile, secret, on_step=lambda step: self._show_step(steps, step), budget=chosen.budget)
         self.result = together(around, result)
         self._findings.value = verdict_html(self.result) + findings_html(self.result.findings)
+        if chosen.sandbox is None and _scenario(self.result):
+            self.replay.layout.display = "flex"
         if chosen.sandbox is None and profile.name is None:
             self._profile = profile
             self._keep.layout.display = "flex"
@@ -82,6 +90,12 @@ class CheckPanel(w.VBox):
     def _show_step(self, steps: list[Step], step: Step) -> None:
         steps.append(step)
         self._steps.value = steps_html(steps)
+
+    def _play(self, _: object) -> None:
+        """The sandbox will say what the server said; whatever is tried there locks nobody out."""
+        if self.result and (name := _scenario(self.result)):
+            self.form.play(name)
+            self.status.value = say("The sandbox now says the same. Press Check.")
 
     def _save(self, _: object) -> None:
         if self._profile is None:
@@ -96,3 +110,12 @@ class CheckPanel(w.VBox):
 def _others(chosen: Chosen) -> tuple[tuple[int, Security], ...]:
     """The other ports of this host; the sandbox has one of its own making."""
     return USUAL if chosen.sandbox is None else ((chosen.sandbox.tls_port, Security.TLS),)
+
+
+def _scenario(result: CheckResult) -> str | None:
+    """What the sandbox would have to say to fail as this check did; None where it did not fail by a reply."""
+    for step in result.steps:
+        if not step.ok and step.reply and step.reply.code >= 400 and step.name in _STAGES:
+            code, lines = step.reply.code, step.reply.lines or ("",)
+            return f"{_STAGES[step.name]}:" + "\n".join(f"{code} {line}" for line in lines)
+    return None

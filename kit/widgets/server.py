@@ -11,13 +11,18 @@ from typing import Final
 
 import ipywidgets as w
 
+from kit.auth.mechanisms import MECHANISMS
 from kit.auth.strength import check_shape
 from kit.auth.vault import get_secret
+from kit.checks.discovery import discover
 from kit.model import Profile, Security
 from kit.profiles import build_profile, load_profiles
 from kit.redact import Secret
+from kit.sandbox.replay import find_scenario
 from kit.sandbox.scenarios import scenarios
 from kit.sandbox.server import Sandbox, open_sandbox
+from kit.widgets.common import say, spawn
+from kit.widgets.results import findings_html
 from kit.widgets.secret import SecretField
 
 _OTHER: Final = "another server …"
@@ -48,9 +53,20 @@ class ServerForm(w.VBox):
         self.security = w.Dropdown(description="Security", options=[s.value for s in Security])
         self.port = w.BoundedIntText(description="Port", min=1, max=65535, value=465)
         self.user = w.Text(description="User", placeholder="you@example.org")
-        self.mechanism = w.Dropdown(description="Mechanism", options=["the strongest", "PLAIN", "LOGIN"])
+        self.mechanism = w.Dropdown(description="Mechanism", options=["the strongest", *MECHANISMS])
         self.password = SecretField(self._keep)
-        self._own = w.VBox([w.HBox([self.host, self.security, self.port], layout=_WRAP), w.HBox([self.user, self.mechanism], layout=_WRAP)])
+        self.address = w.Text(description="Address", placeholder="you@example.org, or leave it and fill in below")
+        self.find = w.Button(description="Find the server", tooltip="asks the address's own domain where the kit does not know it")
+        self.told = w.HTML()
+        self.find.on_click(lambda _: spawn(self._discover(), self.told))
+        self._own = w.VBox(
+            [
+                w.HBox([self.address, self.find], layout=_WRAP),
+                self.told,
+                w.HBox([self.host, self.security, self.port], layout=_WRAP),
+                w.HBox([self.user, self.mechanism], layout=_WRAP),
+            ]
+        )
         self.kind.observe(self._show, "value")
         self.security.observe(lambda change: setattr(self.port, "value", _PORTS[Security(change["new"])]), "value")
         super().__init__([self.kind, self._own, self.password])
@@ -63,6 +79,23 @@ class ServerForm(w.VBox):
         # Everybody in a shared session sees this: how strong the password is, it does not tell.
         odd = "".join(f" Mind: {finding.title}. {finding.next_step}" for finding in check_shape(user, secret, host=host))
         self.password.status = f"taken; it stays in this kernel's memory, and is gone when the kernel stops.{odd}"
+
+    def play(self, scenario: str) -> None:
+        """Chooses the sandbox with that scenario."""
+        title = f"sandbox: {find_scenario(scenario).title[:100]}"
+        self._scenarios[title] = scenario
+        self.kind.options = [*self._scenarios, *self._profiles, _OTHER]
+        self.kind.value = title
+
+    async def _discover(self) -> None:
+        """Fills in what the address's domain says of its server."""
+        self.told.value = say("Asking …")
+        found = await discover(self.address.value.strip())
+        profile = found.profile()
+        self.host.value, self.user.value = profile.host, profile.user or ""
+        self.security.value = profile.security.value
+        self.port.value = profile.port
+        self.told.value = say(found.reason) + findings_html(found.findings)
 
     def _show(self, _: object = None) -> None:
         self._own.layout.display = "flex" if self.kind.value == _OTHER else "none"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Callable
+from dataclasses import replace
 
 import ipywidgets as w
 import pytest
 
 import kit
 from kit.errors import UsageError
+from kit.checks.candidates import Candidate, Source, Told, judge
 from kit.model import Cause, Finding, Outcome, Profile, Reply, Security, Severity, Step
 from kit.profiles import load_profile, save_profile
 from kit.widgets import common
@@ -314,3 +316,41 @@ def test_a_task_outlives_its_caller():
         assert not common._tasks
 
     asyncio.run(main())
+
+
+# ------------------------------------------------------------------------------------------------ discovery and replay
+
+
+async def test_an_address_fills_in_the_form(monkeypatch):
+    server = Candidate(source=Source.SRV, host="mail.example.org", port=465, security=Security.TLS)
+
+    async def discover(target):
+        return judge(target, "example.org", (Told(source=Source.SRV, candidates=(server,), why="_submissions._tcp.example.org"),))
+
+    monkeypatch.setattr("kit.widgets.server.discover", discover)
+    panel = CheckPanel()
+    choose(panel, "another server")
+    form = panel.form
+    form.address.value = "ann@example.org"
+    form.find.click()
+    await until(lambda: "SRV" in shown(form))
+    filled = form.host.value, form.port.value, form.security.value, form.user.value
+    assert filled == ("mail.example.org", 465, "tls", "ann@example.org")
+
+
+async def test_a_failure_can_be_played_in_the_sandbox():
+    refusal = "454 4.7.0 Temporary authentication failure: Connection lost to authentication server"
+    async with kit.open_sandbox(f"sign-in:{refusal}") as real:
+        save_profile(replace(real.profile(), name="real"))
+        panel = CheckPanel()
+        choose(panel, "profile: real")
+        panel.others.value = False
+        type_secret(panel, "any, for this server says the same to all")
+        await press(panel)
+        causes = {finding.cause for finding in panel.result.findings if finding.severity is Severity.ERROR}
+        assert causes == {Cause.BACKEND_UNAVAILABLE}
+    panel.replay.click()
+    await press(panel)
+    assert panel.result.attempt.outcome is Outcome.SERVER_ERROR
+    assert "Connection lost to authentication server" in shown(panel)
+    assert {finding.cause for finding in panel.result.findings if finding.severity is Severity.ERROR} == causes
