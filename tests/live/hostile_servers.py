@@ -321,6 +321,13 @@ def questions_without_end(peer: Peer) -> None:
         peer.hear()
 
 
+def yes_to_auth(peer: Peer) -> None:
+    """Success is 235 (RFC 4954 section 6) and nothing else."""
+    peer.until(b"AUTH")
+    peer.say(b"250 2.7.0 yes\r\n")
+    peer.hold()
+
+
 def huge_question(peer: Peer) -> None:
     peer.until(b"AUTH")
     peer.say(b"334 " + b"QUFB" * 25_000 + b"\r\n")
@@ -431,6 +438,7 @@ SERVERS: dict[Callable[[Peer], None], Expected] = {
     ancient_cipher: Expected(Cause.TLS_TOO_OLD, "no cipher that both"),
     tarpit: Expected(UNREACHABLE, "stopped answering", "^auth: "),
     questions_without_end: Expected(Cause.UNKNOWN, "none that SMTP foresees", "^334 "),
+    yes_to_auth: Expected(Cause.UNKNOWN, "none that SMTP foresees", "^250 2.7.0 yes"),
     huge_question: Expected(UNREACHABLE, "A line of the reply has no end", "^auth: "),
     a_hundred_thousand_lines: Expected(UNREACHABLE, "The reply has no end", "^auth: "),
     gone_after_success: Expected(UNREACHABLE, "closed the connection in the middle", "^noop: "),

@@ -20,7 +20,7 @@ import pytest
 
 import kit
 from kit.checks.survey import Survey, survey
-from kit.model import Cause, CheckResult, Finding, Profile, to_plain
+from kit.model import Cause, CheckResult, Finding, Outcome, Profile, to_plain
 from kit.redact import Secret
 from tests.live.hostile_servers import SERVERS, Certificates, Running, escapes, parrot, run
 
@@ -214,15 +214,20 @@ def test_the_password_is_in_nothing_that_comes_of_it(checked, name):
 def test_the_password_goes_to_nobody_but_a_server_with_a_good_certificate(checked, name):
     server = checked[0][name].server
     assert b"AUTH" not in server.heard
-    asked = b"AUTH" in server.told
-    assert asked is (name in ASKED)
-    assert (checked[0][name].result.attempt is not None) is asked
+    assert (b"AUTH" in server.told) is (name in ASKED)
 
 
-# These let the client in as far as AUTH, inside TLS with a good certificate.
+@pytest.mark.parametrize("name", NAMES)
+def test_the_attempt_is_what_became_of_it(checked, name):
+    attempt = checked[0][name].result.attempt
+    assert (attempt and attempt.outcome) == ASKED.get(name)
+
+
+# These let the client come as far as AUTH, inside TLS with a good certificate. Without a verdict the attempt is aborted, and only 235 is success.
 ASKED = {
-    *("tarpit", "questions_without_end", "huge_question", "a_hundred_thousand_lines"),
-    *("gone_after_success", "escapes", "latin_1", "parrot"),
+    **dict.fromkeys(("tarpit", "questions_without_end", "huge_question", "a_hundred_thousand_lines"), Outcome.ABORTED),
+    **dict.fromkeys(("yes_to_auth", "escapes", "latin_1", "parrot"), Outcome.FAILURE),
+    "gone_after_success": Outcome.SUCCESS,
 }
 
 
