@@ -11,8 +11,8 @@ import ipywidgets as w
 import pytest
 
 import kit
-from kit.errors import UsageError
 from kit.checks.candidates import Candidate, Source, Told, judge
+from kit.errors import UsageError
 from kit.model import Cause, Finding, Outcome, Profile, Reply, Security, Severity, Step
 from kit.profiles import load_profile, save_profile
 from kit.widgets import common
