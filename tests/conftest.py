@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -35,6 +35,7 @@ NEEDS = {
     "root": (lambda: hasattr(os, "geteuid") and os.geteuid() == 0, "run the tests as root"),
 }
 _left_out: dict[str, list[str]] = defaultdict(list)
+_sign_ins: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
 
 
 def _which(name: str) -> str | None:
@@ -60,7 +61,22 @@ def postfix_dovecot() -> Iterator[Servers]:
         yield servers
 
 
+@pytest.fixture
+def signed_in(request: pytest.FixtureRequest) -> Callable[[str, str, str], None]:
+    """Tells who signed in where, with which mechanism, and what came of it, for the table at the end of the run."""
+
+    def tell(between: str, mechanism: str, outcome: str) -> None:
+        _sign_ins[between][mechanism].add(outcome)
+
+    return tell
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _sign_ins:
+        terminalreporter.section("sign-ins of this run, with the right secret and with a wrong one", sep="-")
+        for between, mechanisms in sorted(_sign_ins.items()):
+            for mechanism, outcomes in sorted(mechanisms.items()):
+                terminalreporter.write_line(f"  {between:<34} {mechanism:<14} {', '.join(sorted(outcomes))}")
     for need, tests in sorted(_left_out.items()):
         terminalreporter.section(f"left out for want of {need}: {len(tests)}", sep="-")
         terminalreporter.write_line(f"to run them: {NEEDS[need][1]}")

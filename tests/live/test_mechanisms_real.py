@@ -20,6 +20,7 @@ pytestmark = pytest.mark.needs("postfix", "dovecot", "syslog")
 
 KEY = secrets.token_bytes(32)
 USER = "alice@example.test"
+BETWEEN = "kit → Postfix with Dovecot"
 MECHANISMS = ["SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN", "CRAM-MD5", "OAUTHBEARER", "XOAUTH2"]
 
 
@@ -54,7 +55,7 @@ async def check(servers, tmp_path, secret, mechanism):
 
 
 @pytest.mark.parametrize("mechanism", [None, *MECHANISMS])
-async def test_a_right_secret_signs_in(servers, tmp_path, mechanism):
+async def test_a_right_secret_signs_in(servers, tmp_path, mechanism, signed_in):
     right = token() if mechanism in ("OAUTHBEARER", "XOAUTH2") else servers.users[USER]
     result, log = await check(servers, tmp_path, right, mechanism)
     assert result.ok, result.findings
@@ -63,10 +64,11 @@ async def test_a_right_secret_signs_in(servers, tmp_path, mechanism):
     assert re.findall(r" auth=(\S+)", log) == ["1"]
     assert re.findall(r"sasl_method=([\w-]+), sasl_username=(\S+)", log) == [(result.attempt.mechanism, USER)]
     assert right not in log + repr(result)
+    signed_in(BETWEEN, result.attempt.mechanism, "signed in")
 
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)
-async def test_a_wrong_secret_is_one_failed_try(servers, tmp_path, mechanism):
+async def test_a_wrong_secret_is_one_failed_try(servers, tmp_path, mechanism, signed_in):
     bearer = mechanism in ("OAUTHBEARER", "XOAUTH2")
     wrong = token(secrets.token_bytes(32)) if bearer else "not-good-alice"
     result, log = await check(servers, tmp_path, wrong, mechanism)
@@ -76,6 +78,7 @@ async def test_a_wrong_secret_is_one_failed_try(servers, tmp_path, mechanism):
     (error,) = [finding for finding in result.findings if finding.severity is Severity.ERROR]
     assert any('"status"' in text for text in error.evidence) == bearer  # what the server said of the token
     assert wrong not in log + repr(result)
+    signed_in(BETWEEN, mechanism, "refused")
 
 
 async def test_an_expired_token_is_refused(servers, tmp_path):

@@ -61,23 +61,25 @@ CLIENTS = [
 
 
 @pytest.mark.parametrize(("client", "mechanism"), CLIENTS)
-async def test_a_foreign_client_signs_in_and_sends(client, mechanism, tmp_path):
+async def test_a_foreign_client_signs_in_and_sends(client, mechanism, tmp_path, signed_in):
     (tmp_path / "password").write_text(PASSWORD)
     async with open_sandbox("every-mechanism", password=Secret(PASSWORD)) as sandbox:
         code, out = await run(client(sandbox, mechanism, tmp_path))
         assert code == 0, out
         assert [(each.outcome, each.mechanism, each.user) for each in sandbox.attempts] == [("success", mechanism, sandbox.user)]
         assert [(message.user, message.recipients) for message in sandbox.messages] == [(sandbox.user, (TO,))]
+    signed_in(f"{client.__name__} → sandbox", mechanism, "signed in")
 
 
 @pytest.mark.parametrize(("client", "mechanism"), CLIENTS)
-async def test_a_foreign_client_with_a_wrong_password_is_refused_and_counted_once(client, mechanism, tmp_path):
+async def test_a_foreign_client_with_a_wrong_password_is_refused_and_counted_once(client, mechanism, tmp_path, signed_in):
     (tmp_path / "password").write_text("a-wrong-0ne")
     async with open_sandbox("every-mechanism", password=Secret(PASSWORD)) as sandbox:
         code, out = await run(client(sandbox, mechanism, tmp_path))
         assert code != 0, out
         assert [(each.outcome, each.cause, each.mechanism) for each in sandbox.attempts] == [("failure", "credentials", mechanism)]
         assert sandbox.messages == []
+    signed_in(f"{client.__name__} → sandbox", mechanism, "refused")
 
 
 @pytest.mark.parametrize("client", [pytest.param(c, marks=pytest.mark.needs(c.__name__), id=c.__name__) for c in (swaks, curl, msmtp)])
@@ -93,7 +95,7 @@ async def test_what_a_scenario_refuses_is_refused_to_them_too(client, tmp_path):
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "CRAM-MD5"])
 @pytest.mark.parametrize("password", [PASSWORD, "a-wrong-0ne"])
-async def test_smtplib(mechanism, password):
+async def test_smtplib(mechanism, password, signed_in):
     def talk():
         with smtplib.SMTP(sandbox.host, sandbox.port, timeout=5) as client:
             client.starttls(context=ssl.create_default_context(cafile=sandbox.ca_file))
@@ -109,3 +111,4 @@ async def test_smtplib(mechanism, password):
         right = password == PASSWORD
         assert [(each.outcome, each.mechanism) for each in sandbox.attempts] == [("success" if right else "failure", mechanism)]
         assert len(sandbox.messages) == right
+    signed_in("smtplib → sandbox", mechanism, "signed in" if right else "refused")
