@@ -78,7 +78,7 @@ class Peer:
     def encrypt(self, kind: str = "good") -> None:
         self.sock = self.certificates.context(kind).wrap_socket(self.sock, server_side=True)
 
-    def until(self, verb: bytes, *, offer: bytes = OFFER) -> None:
+    def until(self, verb: bytes, *, offer: bytes = OFFER, inside: bytes = INSIDE) -> None:
         """Be a good server until the client says `verb`."""
         good = {b"EHLO": offer, b"AUTH": b"235 2.7.0 ok\r\n", b"QUIT": b"221 bye\r\n", b"STARTTLS": b"220 go\r\n"}
         self.say(BANNER)
@@ -86,7 +86,7 @@ class Peer:
             self.say(good.get(said, b"250 2.0.0 ok\r\n"))
             if said == b"STARTTLS":
                 self.encrypt()
-                good[b"EHLO"] = INSIDE
+                good[b"EHLO"] = inside
 
     def until_tls(self, kind: str) -> None:
         """Agree to STARTTLS, then show `kind` of certificate."""
@@ -328,6 +328,28 @@ def yes_to_auth(peer: Peer) -> None:
     peer.hold()
 
 
+def _scram(peer: Peer, iterations: int) -> None:
+    """Offer SCRAM alone, and ask for so many rounds of its hash (RFC 5802 section 5.1)."""
+    peer.until(b"AUTH", inside=b"250-mail.example.test\r\n250 AUTH SCRAM-SHA-256\r\n")
+    nonce = base64.b64decode(bytes(peer.told).rpartition(b"AUTH SCRAM-SHA-256 ")[2]).rpartition(b"r=")[2]
+    asked = b"r=" + nonce + b"more,s=" + base64.b64encode(b"sixteen of salt!") + f",i={iterations}".encode()
+    peer.say(b"334 " + base64.b64encode(asked) + b"\r\n")
+    peer.hear()
+
+
+def work_without_end(peer: Peer) -> None:
+    _scram(peer, 9_999_999)
+    peer.say(b"501 5.5.2 given up\r\n")
+    peer.hold()
+
+
+def impostor(peer: Peer) -> None:
+    """Takes whatever comes for the right password; that it knows it itself it cannot prove."""
+    _scram(peer, 4096)
+    peer.say(b"235 2.7.0 welcome\r\n")
+    peer.hold()
+
+
 def huge_question(peer: Peer) -> None:
     peer.until(b"AUTH")
     peer.say(b"334 " + b"QUFB" * 25_000 + b"\r\n")
@@ -439,6 +461,8 @@ SERVERS: dict[Callable[[Peer], None], Expected] = {
     tarpit: Expected(UNREACHABLE, "stopped answering", "^auth: "),
     questions_without_end: Expected(Cause.UNKNOWN, "none that SMTP foresees", "^334 "),
     yes_to_auth: Expected(Cause.UNKNOWN, "none that SMTP foresees", "^250 2.7.0 yes"),
+    work_without_end: Expected(MALFORMED, "SCRAM exchange breaks the rules", "iterations"),
+    impostor: Expected(Cause.ABORTED, "did not prove", "sent no proof"),
     huge_question: Expected(UNREACHABLE, "A line of the reply has no end", "^auth: "),
     a_hundred_thousand_lines: Expected(UNREACHABLE, "The reply has no end", "^auth: "),
     gone_after_success: Expected(UNREACHABLE, "closed the connection in the middle", "^noop: "),

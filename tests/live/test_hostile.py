@@ -223,9 +223,12 @@ def test_the_attempt_is_what_became_of_it(checked, name):
     assert (attempt and attempt.outcome) == ASKED.get(name)
 
 
-# These let the client come as far as AUTH, inside TLS with a good certificate. Without a verdict the attempt is aborted, and only 235 is success.
+# These let the client come as far as AUTH, inside TLS with a good certificate. Without a verdict, or with one that proves nothing, the attempt is
+# aborted; only 235 is success.
 ASKED = {
-    **dict.fromkeys(("tarpit", "questions_without_end", "huge_question", "a_hundred_thousand_lines"), Outcome.ABORTED),
+    **dict.fromkeys(
+        ("tarpit", "questions_without_end", "huge_question", "a_hundred_thousand_lines", "work_without_end", "impostor"), Outcome.ABORTED
+    ),
     **dict.fromkeys(("yes_to_auth", "escapes", "latin_1", "parrot"), Outcome.FAILURE),
     "gone_after_success": Outcome.SUCCESS,
 }
