@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.servers.exim import find_exim
 from tests.servers.postfix_dovecot import Servers, postfix_with_dovecot
 from tests.servers.syslog import syslog_is_possible
 
@@ -26,6 +27,10 @@ NEEDS = {
     "syslog": (syslog_is_possible, "run the tests where no syslog daemon listens at /dev/log, or where root may make mount namespaces"),
     "unbound": (lambda: bool(_which("unbound")), "apt-get install unbound"),
     "openssl": (lambda: bool(_which("openssl")), "apt-get install openssl"),
+    "exim": (
+        lambda: bool(find_exim()),
+        "as root: apt-get download exim4-daemon-light && dpkg -x exim4-daemon-light_*.deb FOLDER, and KIT_TEST_UNPACKED=FOLDER",
+    ),
     "swaks": (lambda: bool(_which("swaks")), "apt-get install swaks libnet-ssleay-perl libauthen-sasl-perl"),
     "curl": (lambda: bool(_which("curl")), "apt-get install curl"),
     "msmtp": (lambda: bool(_which("msmtp")), "apt-get install msmtp"),

@@ -1,0 +1,133 @@
+"""A real Exim on loopback, unpacked beside Postfix, with which Debian lets nobody install it. Needs root.
+
+Its user exists only where it runs: in a mount namespace with an /etc/passwd of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from kit.sandbox.authority import issue
+
+USER, PASSWORD = "alice", "good-alice"
+_NOBODY_ELSE = 64_123  # a number of user and group that no system gives away
+_IN_A_NAMESPACE = ("unshare", "--mount")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exim:
+    """Where it is. `port` takes STARTTLS, `tls_port` speaks TLS from the first byte."""
+
+    port: int
+    tls_port: int
+    ca_file: str
+    log_file: Path
+    host: str = "localhost"
+
+    def wait_for(self, text: str, *, after: int, seconds: float = 10) -> str:
+        """The log from byte `after` on, once it holds the text."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if text in (log := self.log_file.read_bytes()[after:].decode()):
+                return log
+            time.sleep(0.02)
+        raise AssertionError(f"no {text!r} within {seconds} s; the log ends:\n{log[-1500:]}")
+
+
+def find_exim() -> str | None:
+    """The program, where root can start it: installed, or unpacked into the folder KIT_TEST_UNPACKED."""
+    folders = os.pathsep.join(("/usr/sbin", f"{os.environ.get('KIT_TEST_UNPACKED', '/nowhere')}/usr/sbin"))
+    if os.geteuid() != 0 or subprocess.run([*_IN_A_NAMESPACE, "true"], capture_output=True, check=False).returncode != 0:
+        return None
+    return shutil.which("exim4", path=folders)
+
+
+@contextlib.contextmanager
+def exim() -> Iterator[Exim]:
+    """PLAIN, LOGIN and CRAM-MD5 under TLS, for one user."""
+    binary = find_exim()
+    assert binary
+    with tempfile.TemporaryDirectory(prefix="kit-exim-") as made:
+        folder = Path(made)
+        folder.chmod(0o755)
+        (folder / "tls").mkdir()
+        ca_file, server_file = issue(folder / "tls")
+        ports = _free_ports()
+        server = Exim(port=ports[0], tls_port=ports[1], ca_file=str(ca_file), log_file=folder / "log-main")
+        for name, line in (("passwd", "Debian-exim:x:{0}:{0}::/:/bin/false"), ("group", "Debian-exim:x:{0}:")):
+            (folder / name).write_text(Path("/etc", name).read_text().rstrip("\n") + "\n" + line.format(_NOBODY_ELSE) + "\n")
+        (folder / "spool").mkdir()
+        server.log_file.touch()
+        (folder / "conf").write_text(f"""
+primary_hostname = mx.example.test
+spool_directory = {folder}/spool
+log_file_path = {folder}/log-%s
+log_selector = +smtp_no_mail +pid
+local_interfaces = 127.0.0.1
+daemon_smtp_ports = {server.port} : {server.tls_port}
+tls_on_connect_ports = {server.tls_port}
+tls_certificate = {server_file}
+tls_advertise_hosts = *
+auth_advertise_hosts = ${{if def:tls_in_cipher {{*}}}}
+host_lookup =
+rfc1413_hosts =
+pipelining_connect_advertise_hosts =
+acl_smtp_rcpt = deny
+begin authenticators
+PLAIN:
+  driver = plaintext
+  public_name = PLAIN
+  server_prompts = :
+  server_condition = ${{if and {{{{eq{{$auth2}}{{{USER}}}}}{{eq{{$auth3}}{{{PASSWORD}}}}}}}}}
+  server_set_id = $auth2
+LOGIN:
+  driver = plaintext
+  public_name = LOGIN
+  server_prompts = Username:: : Password::
+  server_condition = ${{if and {{{{eq{{$auth1}}{{{USER}}}}}{{eq{{$auth2}}{{{PASSWORD}}}}}}}}}
+  server_set_id = $auth1
+CRAM:
+  driver = cram_md5
+  public_name = CRAM-MD5
+  server_secret = ${{if eq{{$auth1}}{{{USER}}}{{{PASSWORD}}}fail}}
+  server_set_id = $auth1
+""")
+        for path in (folder / "spool", server.log_file, server_file):
+            os.chown(path, _NOBODY_ELSE, _NOBODY_ELSE)
+        folder.joinpath("tls").chmod(0o755)
+        os.chown(folder, _NOBODY_ELSE, _NOBODY_ELSE)
+        start = f'mount --bind {folder}/passwd /etc/passwd && mount --bind {folder}/group /etc/group && exec "$0" -bdf -C {folder}/conf'
+        process = subprocess.Popen([*_IN_A_NAMESPACE, "sh", "-c", start, binary], stderr=subprocess.PIPE)
+        try:
+            _wait(process, server)
+            yield server
+        finally:
+            process.terminate()
+            process.communicate(timeout=10)
+
+
+def _wait(process: subprocess.Popen[bytes], server: Exim) -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", server.tls_port), timeout=1):
+            return
+        time.sleep(0.05)
+    process.kill()
+    raise RuntimeError(f"exim does not listen:\n{process.communicate()[1].decode()}\n{server.log_file.read_text()}")
+
+
+def _free_ports() -> list[int]:
+    doors = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    ports = [door.getsockname()[1] for door in doors]
+    for door in doors:
+        door.close()
+    return ports
