@@ -1,12 +1,13 @@
 """A real Exim on loopback, unpacked beside Postfix, with which Debian lets nobody install it. Needs root.
 
-Its user exists only where it runs: in a mount namespace with an /etc/passwd of its own.
+Where the machine has no user of its name, there is one only for Exim itself: in a mount namespace with an /etc/passwd of its own.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import shutil
 import socket
 import subprocess
@@ -46,9 +47,17 @@ class Exim:
 def find_exim() -> str | None:
     """The program, where root can start it: installed, or unpacked into the folder KIT_TEST_UNPACKED."""
     folders = os.pathsep.join(("/usr/sbin", f"{os.environ.get('KIT_TEST_UNPACKED', '/nowhere')}/usr/sbin"))
-    if os.geteuid() != 0 or subprocess.run([*_IN_A_NAMESPACE, "true"], capture_output=True, check=False).returncode != 0:
+    possible = _number() or subprocess.run([*_IN_A_NAMESPACE, "true"], capture_output=True, check=False).returncode == 0
+    if os.geteuid() != 0 or not possible:
         return None
     return shutil.which("exim4", path=folders)
+
+
+def _number() -> int | None:
+    """Of Exim's user on this machine."""
+    with contextlib.suppress(KeyError):
+        return pwd.getpwnam("Debian-exim").pw_uid
+    return None
 
 
 @contextlib.contextmanager
@@ -63,8 +72,13 @@ def exim() -> Iterator[Exim]:
         ca_file, server_file = issue(folder / "tls")
         ports = _free_ports()
         server = Exim(port=ports[0], tls_port=ports[1], ca_file=str(ca_file), log_file=folder / "log-main")
-        for name, line in (("passwd", "Debian-exim:x:{0}:{0}::/:/bin/false"), ("group", "Debian-exim:x:{0}:")):
-            (folder / name).write_text(Path("/etc", name).read_text().rstrip("\n") + "\n" + line.format(_NOBODY_ELSE) + "\n")
+        start = [binary, "-bdf", "-C", str(folder / "conf")]
+        if (number := _number()) is None:
+            number = _NOBODY_ELSE
+            for name, line in (("passwd", "Debian-exim:x:{0}:{0}::/:/bin/false"), ("group", "Debian-exim:x:{0}:")):
+                (folder / name).write_text(Path("/etc", name).read_text().rstrip("\n") + "\n" + line.format(number) + "\n")
+            mounts = f"mount --bind {folder}/passwd /etc/passwd && mount --bind {folder}/group /etc/group"
+            start = [*_IN_A_NAMESPACE, "sh", "-c", f'{mounts} && exec "$0" "$@"', *start]
         (folder / "spool").mkdir()
         server.log_file.touch()
         (folder / "conf").write_text(f"""
@@ -101,12 +115,10 @@ CRAM:
   server_secret = ${{if eq{{$auth1}}{{{USER}}}{{{PASSWORD}}}fail}}
   server_set_id = $auth1
 """)
-        for path in (folder / "spool", server.log_file, server_file):
-            os.chown(path, _NOBODY_ELSE, _NOBODY_ELSE)
-        folder.joinpath("tls").chmod(0o755)
-        os.chown(folder, _NOBODY_ELSE, _NOBODY_ELSE)
-        start = f'mount --bind {folder}/passwd /etc/passwd && mount --bind {folder}/group /etc/group && exec "$0" -bdf -C {folder}/conf'
-        process = subprocess.Popen([*_IN_A_NAMESPACE, "sh", "-c", start, binary], stderr=subprocess.PIPE)
+        (folder / "tls").chmod(0o755)
+        for path in (folder, folder / "spool", server.log_file, server_file):
+            os.chown(path, number, -1)
+        process = subprocess.Popen(start, stderr=subprocess.PIPE)
         try:
             _wait(process, server)
             yield server
