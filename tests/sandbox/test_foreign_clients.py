@@ -82,6 +82,16 @@ async def test_a_foreign_client_with_a_wrong_password_is_refused_and_counted_onc
     signed_in(f"{client.__name__} → sandbox", mechanism, "refused")
 
 
+@pytest.mark.needs("curl")
+async def test_external_without_a_certificate_is_refused(tmp_path, signed_in):
+    (tmp_path / "password").write_text("")
+    async with open_sandbox("every-mechanism", password=Secret(PASSWORD)) as sandbox:
+        code, out = await run(curl(sandbox, "EXTERNAL", tmp_path))
+        assert code != 0, out
+        assert [(each.outcome, each.mechanism, each.user) for each in sandbox.attempts] == [("failure", "EXTERNAL", sandbox.user)]
+    signed_in("curl → sandbox", "EXTERNAL", "refused")
+
+
 @pytest.mark.parametrize("client", [pytest.param(c, marks=pytest.mark.needs(c.__name__), id=c.__name__) for c in (swaks, curl, msmtp)])
 async def test_what_a_scenario_refuses_is_refused_to_them_too(client, tmp_path):
     """The right password, and the reply of the scenario in the client's own words."""
