@@ -60,7 +60,9 @@ def server_options(command: F) -> F:
                 "--security", type=click.Choice([kind.value for kind in Security]), help="[default: what the port asks for, else starttls]"
             ),
             click.option("--user", help="Who signs in. Without a user there is no sign-in."),
-            click.option("--mechanism", help="How to sign in, such as PLAIN or XOAUTH2. [default: the strongest offered that takes a password]"),
+            click.option(
+                "--mechanism", help="How to sign in, such as PLAIN or XOAUTH2. [default: the strongest offered that takes a password]"
+            ),
             click.option(
                 "--ca",
                 "ca_file",

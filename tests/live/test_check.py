@@ -298,7 +298,13 @@ HOSTILE = {
     "plain where TLS is awaited": (smtp(), Security.TLS, "tls-mismatch", "tls", "plain text"),
     "plain, but late": (answering_the_hello(b"220 mail.example.test ESMTP\r\n"), Security.TLS, "tls-mismatch", "tls", "plain text"),
     "an old TLS": (answering_the_hello(b"\x15\x03\x01\x00\x02\x02\x46"), Security.TLS, "tls-too-old", "tls", "older|TLS version"),
-    "a TLS that fails": (answering_the_hello(b"\x15\x03\x01\x00\x02\x02\x28"), Security.TLS, "tls-too-old", "tls", "no cipher that both take"),
+    "a TLS that fails": (
+        answering_the_hello(b"\x15\x03\x01\x00\x02\x02\x28"),
+        Security.TLS,
+        "tls-too-old",
+        "tls",
+        "no cipher that both take",
+    ),
     "slips in": (inject, Security.STARTTLS, "malformed", "tls", "nobody asked for"),
 }
 
