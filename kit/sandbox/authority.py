@@ -9,7 +9,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from kit.sandbox.scenarios import Tls
 
@@ -41,12 +41,13 @@ def issue(folder: Path, tls: Tls = Tls.GOOD) -> tuple[Path, Path]:
     }.get(tls, (authority_name, authority_key))
     addresses = [x509.IPAddress(ipaddress.ip_address(address)) for address in ("127.0.0.1", "::1")]
     names = [x509.DNSName("mail.example.test")] if tls is Tls.WRONG_NAME else [x509.DNSName("localhost"), *addresses]
+    purpose = ExtendedKeyUsageOID.CLIENT_AUTH if tls is Tls.WRONG_PURPOSE else ExtendedKeyUsageOID.SERVER_AUTH
     server = (
         _certificate(server_name, signer_name, server_key.public_key(), now - timedelta(days=31 if tls is Tls.EXPIRED else 0))
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(sign=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer_key.public_key()), critical=False)
         .sign(signer_key, hashes.SHA256())
     )

@@ -18,7 +18,6 @@ from kit.sandbox.record import printable
 from kit.sandbox.scenarios import Fault, Scenario, Stage, scenarios
 from kit.sending.signin import outcome_of
 
-_USUAL: Final = ("PLAIN", "LOGIN")
 _REPLY: Final = re.compile(r"(?:^|: )([345][0-9]{2})[ -]")
 _EXPLAINED_AS: Final = {Stage.SIGN_IN: "auth", Stage.IN_CLEAR: "auth", Stage.END_OF_DATA: "data"}
 
@@ -35,7 +34,7 @@ def find_scenario(name: str) -> Scenario:
     kind, _, rest = name.partition(":")
     if kind == "reply":
         return _entry(rest)
-    if kind in frozenset(Stage) and (found := _REPLY.match(rest)):
+    if kind in frozenset(Stage) - {Stage.CONNECT} and (found := _REPLY.match(rest)):
         return _saying(Stage(kind), _as_reply(rest, found[1]), name)
     if kind in frozenset(Fault) and rest in frozenset(Stage) - {Stage.IN_CLEAR}:
         return _failing(Fault(kind), Stage(rest))
@@ -85,16 +84,16 @@ def _as_reply(text: str, code: str) -> str:
 
 
 def _saying(stage: Stage, text: str, name: str) -> Scenario:
-    """The ordinary server, but for one reply, and with the mechanisms that every client knows."""
+    """The ordinary server, but for one reply."""
     meaning = explain(text, stage=_EXPLAINED_AS.get(stage, stage))
+    good = scenarios()[0]
     return replace(
-        scenarios()[0],
+        good,
         name=name,
         title=f"{stage}: {printable(text.replace(chr(10), ' '))}",
         teaches=f"{meaning.title}.",
         next=meaning.next_step,
-        before=_USUAL if stage is Stage.IN_CLEAR else (),
-        after=_USUAL,
+        before=good.after if stage is Stage.IN_CLEAR else good.before,
         outcome=outcome_of(meaning.cause, int(text[:3])),
         cause=meaning.cause,
         replies={stage: text},

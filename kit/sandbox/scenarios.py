@@ -48,6 +48,7 @@ class Tls(StrEnum):
     WRONG_NAME = "wrong-name"
     SELF_SIGNED = "self-signed"
     UNKNOWN_ISSUER = "unknown-issuer"
+    WRONG_PURPOSE = "wrong-purpose"
     OLD = "1.0"
 
 

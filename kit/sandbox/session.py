@@ -119,7 +119,8 @@ class Session:
         if not await self._come_to(stage):
             return None
         reply = self._scenario.refusal(stage) or await act()
-        return self._words(stage, reply) if reply and reply[0] in "23" else reply
+        words = self._scenario.replies.get(stage)
+        return words if words and reply and words[0] == reply[0] else reply
 
     async def _come_to(self, stage: Stage) -> bool:
         """Waits as long as the scenario does there, and plays its fault. Whether there is a reply left to give."""
@@ -192,6 +193,8 @@ class Session:
     async def _secure(self) -> None:
         if Stage.TLS in self._scenario.replies or Stage.TLS in self._scenario.faults:
             await self._wire.ignore()  # the client's hello
+        else:
+            self._wire.hold()
         await self._reply(await self._at(Stage.TLS, self._handshake))
 
     async def _handshake(self) -> None:

@@ -116,6 +116,10 @@ class Wire(asyncio.Protocol):
             raise LineTooLong(dropped + end)
         return line
 
+    def hold(self) -> None:
+        """Leaves what comes from now on to whoever reads next: `start_tls`."""
+        self._transport.pause_reading()
+
     async def ignore(self) -> None:
         """Waits until the client says something, and forgets it.
 

@@ -20,11 +20,12 @@ EXPECTED = {
     "starttls-required": (("success", "none"), []),
     "auth-not-offered": (None, ["auth-not-offered"]),
     "smtp-auth-disabled": (("refused", "method-disabled"), ["method-disabled"]),
+    "token-rejected": (None, ["mechanism-unsupported"]),  # no token is given, and a password cannot be used
 }
 
 
 def test_every_scenario_is_expected_here():
-    assert {scenario.name for scenario in scenarios()} == set(EXPECTED)
+    assert {scenario.name for scenario in scenarios() if scenario.group == "Sign-in"} == set(EXPECTED)
 
 
 @pytest.mark.parametrize("security", [Security.STARTTLS, Security.TLS])

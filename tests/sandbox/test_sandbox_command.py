@@ -45,8 +45,20 @@ def ready_command(head, verb):
 def test_list_names_them_all():
     answer = run("--list")
     assert (answer.returncode, answer.stderr) == (0, "")
+    lines = answer.stdout.splitlines()
     for scenario in scenarios():
-        assert re.search(rf"^{scenario.name} .*{re.escape(scenario.title)}\n +{re.escape(scenario.teaches)}$", answer.stdout, re.MULTILINE)
+        assert lines.index(f"{scenario.group}:") < lines.index(f"  {scenario.name:<27} {scenario.title}")
+    assert "m365-smtp-auth-off-tenant" in answer.stdout  # of reply:ID
+    assert len(lines) < 60
+    assert max(map(len, lines)) <= 120
+
+
+@pytest.mark.parametrize("name", ["reply:nonesuch", "reply:name-not-found", "reset:nowhere", "rcpt:hello", "connect:550 No", ":"])
+def test_what_cannot_be_played_is_wrong_use(name):
+    answer = run("--scenario", name)
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert name.rpartition(":")[2] in answer.stderr
+    assert "Traceback" not in answer.stderr
 
 
 def test_an_unknown_scenario_is_wrong_use():
@@ -62,17 +74,16 @@ def test_an_unknown_scenario_is_wrong_use():
 def test_it_shows_how_to_try_it_and_what_is_said_until_it_is_stopped(end, tmp_path):
     with running("--scenario", "wrong-password") as (process, head):
         ca_file = Path(re.search(r"authority +(\S+)", head)[1])
-        password = re.search(r"password +(\S+)", head)[1]
+        password = re.search(r"  password +(\S+)", head)[1]
         assert ca_file.exists()
         env = {**os.environ, "KIT_STATE_DIR": str(tmp_path), "KIT_CONFIG_DIR": str(tmp_path)}
         check = subprocess.run(ready_command(head, "check"), shell=True, capture_output=True, text=True, timeout=30, env=env, check=False)
         assert (check.returncode, check.stderr) == (1, "")
         assert "535 5.7.8" in check.stdout
         live = ""
-        while "QUIT" not in live:
+        while "S: 535 5.7.8" not in live:
             live += process.stdout.readline()
         assert "C: AUTH PLAIN [hidden]" in live
-        assert "S: 535 5.7.8" in live
         process.send_signal(end)
         rest, errors = process.communicate(timeout=10)
         assert (process.returncode, errors) == (0, "")

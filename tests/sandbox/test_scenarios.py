@@ -66,11 +66,12 @@ PROMISED = [
     ("auth-not-offered", Security.NONE, None, (503, b"5.5.1")),
     ("smtp-auth-disabled", Security.TLS, "LOGIN PLAIN", (535, DISABLED)),
     ("smtp-auth-disabled", Security.STARTTLS, "LOGIN PLAIN", (535, DISABLED)),
+    ("token-rejected", Security.TLS, "XOAUTH2 OAUTHBEARER", (504, b"5.5.4")),
 ]
 
 
-def test_every_scenario_is_promised_something():
-    assert {scenario.name for scenario in scenarios()} == {name for name, *_ in PROMISED}
+def test_every_sign_in_is_promised_something():
+    assert {scenario.name for scenario in scenarios() if scenario.group == "Sign-in"} == {name for name, *_ in PROMISED}
     assert len({scenario.name for scenario in scenarios()}) == len(scenarios())
 
 
@@ -101,10 +102,10 @@ async def test_the_password_makes_no_difference_there(name, password):
         }[name]
 
 
-@pytest.mark.parametrize("name", [scenario.name for scenario in scenarios()])
+@pytest.mark.parametrize("name", [scenario.name for scenario in scenarios() if scenario.group in ("Sign-in", "Mail")])
 async def test_nobody_sends_without_a_sign_in(name):
     async with open_sandbox(name) as sandbox, greeted(sandbox) as raw:
-        assert (await raw.say(b"MAIL FROM:<a@example.test>")).startswith("530 5.7.")
+        assert (await raw.say(b"MAIL FROM:<a@example.test>"))[:6] in ("530 5.", "550 5.")
         assert await raw.codes(b"RCPT TO:<b@example.test>", b"DATA") == ["503", "503"]
 
 
@@ -178,7 +179,7 @@ def test_an_unknown_scenario_names_the_known_ones():
         find_scenario("\x1b[31mbad" * 100)
     assert all(scenario.name in str(fault.value) for scenario in scenarios())
     assert "\x1b" not in str(fault.value)
-    assert len(str(fault.value)) < 400
+    assert len(str(fault.value)) < 1_000
 
 
 @pytest.mark.parametrize("scenario", scenarios(), ids=lambda scenario: scenario.name)
@@ -186,7 +187,10 @@ def test_every_reply_of_the_table_is_one_and_the_kit_can_explain_it(scenario):
     assert scenario.title
     assert scenario.teaches.endswith(".")
     assert scenario.next.endswith(".")
-    for stage, reply in scenario.replies.items():
+    assert scenario.group in ("Sign-in", "Mail", "Connection", "TLS")
+    assert all(seconds <= 10 for seconds in scenario.delays.values())
+    for stage in scenario.replies.keys() - {"tls", "starttls"}:  # of these, test_faults.py has the words
+        reply = scenario.replies[stage]
         assert reply[0] in "45", stage
         assert reply[4:6] == reply[0] + "."  # RFC 2034 section 4
         assert len(reply) + 2 <= 512  # RFC 5321 section 4.5.3.1.5

@@ -7,6 +7,7 @@ import gc
 import ssl
 import stat
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from kit.errors import UsageError
 from kit.redact import Secret
 from kit.sandbox import record, server, session, wire
+from kit.sandbox.mail import LARGEST_MESSAGE
 from kit.sandbox.server import open_sandbox
 from tests.sandbox.raw_client import connected, greeted, signed_in, trust
 
@@ -132,6 +134,27 @@ async def test_much_more_than_size_ends_it(monkeypatch):
         assert sandbox.messages == []
 
 
+async def test_lines_longer_than_size_count_for_it_too(monkeypatch):
+    monkeypatch.setattr(session, "LARGEST_MESSAGE", 1_000)
+    async with open_sandbox() as sandbox, signed_in(sandbox) as raw:
+        await raw.codes(b"MAIL FROM:<a@example.test>", b"RCPT TO:<b@example.test>", b"DATA")
+        await raw.send((b"x" * 5_000 + b"\r\n") * 3)  # of 10,000 bytes and more it has enough
+        assert await raw.reply() == ""
+        assert sandbox.messages == []
+
+
+async def test_a_line_without_end_ends_it_some_day(monkeypatch):
+    assert wire._MOST > 5 * LARGEST_MESSAGE
+    monkeypatch.setattr(wire, "_MOST", 300_000)
+    async with open_sandbox() as sandbox, connected(sandbox) as raw:
+        await raw.reply()
+        with suppress(ConnectionError):
+            for _ in range(20):
+                await raw.send(b"x" * 65_536)
+                await asyncio.sleep(0.02)
+        assert "line without end" in sandbox.transcript[-1].text
+
+
 async def test_its_memory_is_bounded(monkeypatch):
     monkeypatch.setattr(record, "MOST_BYTES", 100)
     monkeypatch.setattr(record, "MOST_LINES", 30)
@@ -147,6 +170,8 @@ async def test_its_memory_is_bounded(monkeypatch):
             assert await raw.codes(*[b"AUTH NONESUCH"] * 5) == ["504"] * 5
         assert len(sandbox.messages) == 1
         assert len(sandbox.attempts) == 2
+        assert sandbox.forgotten == 4  # of one that sent and five of NONESUCH
+        assert sum("only counted" in said.text for said in sandbox.transcript) <= 1
         assert len(sandbox.transcript) == 30
         assert sandbox.transcript[-1].text == "the transcript is full"
 
