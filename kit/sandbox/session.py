@@ -29,14 +29,7 @@ MOST_ERRORS: Final = 20
 _IN_CLEAR: Final = frozenset({"EHLO", "HELO", "NOOP", "STARTTLS", "QUIT"})  # RFC 3207 section 4
 _EHLO_FIRST: Final = "503 5.5.1 Say EHLO first"
 # AUTH has two, of its own.
-_STAGES: Final = {
-    "EHLO": Stage.EHLO,
-    "HELO": Stage.EHLO,
-    "STARTTLS": Stage.STARTTLS,
-    "MAIL": Stage.MAIL,
-    "RCPT": Stage.RCPT,
-    "DATA": Stage.DATA,
-}
+_STAGES: Final = {verb: Stage(verb.lower()) for verb in ("EHLO", "STARTTLS", "MAIL", "RCPT", "DATA")} | {"HELO": Stage.EHLO}
 
 
 class Session:

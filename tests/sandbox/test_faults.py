@@ -242,6 +242,49 @@ async def test_an_old_client_finds_tls_1_0_and_a_new_one_is_told_why_not(options
             assert said in end.stdout + end.stderr
 
 
+# What curl's manual says of its exit codes: 8 a reply that it cannot make sense of, 28 time-out, 35 TLS, 55 sending failed (it
+# counts MAIL and RCPT to that), 56 receiving failed, 60 the certificate, 67 the sign-in.
+@pytest.mark.needs("curl")
+@pytest.mark.parametrize(
+    ("name", "security", "code"),
+    [
+        *(
+            ("good", STARTTLS, 0),
+            ("wrong-password", TLS, 67),
+            ("smtp-auth-disabled", STARTTLS, 67),
+            ("reply:m365-criteria-not-met", TLS, 67),
+        ),
+        *(("sign-in-forgotten", TLS, 55), ("sender-not-allowed", STARTTLS, 55), ("quota", STARTTLS, 8), ("rcpt:550 5.1.1 Nobody", TLS, 55)),
+        *(("too-many-connections", TLS, 8), ("silent-banner", STARTTLS, 28), ("half-open", TLS, 28), ("hang-up", STARTTLS, 56)),
+        *(("break-off", STARTTLS, 56), ("long-line", TLS, 56), ("endless-reply", STARTTLS, 56), ("reset:mail", TLS, 56)),
+        *(
+            ("injected", STARTTLS, 8),
+            ("injected", TLS, 0),
+            ("plain-for-tls", TLS, 35),
+            ("plain-for-tls", STARTTLS, 35),
+            ("tls-1.0", TLS, 35),
+        ),
+        *((f"certificate-{what}", STARTTLS, 60) for what in ("expired", "wrong-name", "self-signed", "unknown-issuer", "wrong-purpose")),
+    ],
+)
+async def test_curl_succeeds_and_fails_as_the_scenario_says(name, security, code):
+    async with open_sandbox(name) as sandbox:
+        tls = security is TLS
+        where = (
+            ["--url", f"smtps://{sandbox.host}:{sandbox.tls_port}"]
+            if tls
+            else ["--ssl-reqd", "--url", f"smtp://{sandbox.host}:{sandbox.port}"]
+        )
+        who = ["--cacert", sandbox.ca_file, "--user", f"{sandbox.user}:{sandbox.password.reveal()}"]
+        mail = ["--mail-from", sandbox.user, "--mail-rcpt", TO, "--upload-file", "-"]
+        command = ["curl", "--silent", "--tlsv1.2", "--max-time", "1", *where, *who, *mail]
+        end = await asyncio.to_thread(
+            subprocess.run, command, input=b"Subject: x\r\n\r\nx\r\n", capture_output=True, timeout=10, check=False
+        )
+        assert end.returncode == code
+        assert len(sandbox.messages) == (code == 0)
+
+
 # ------------------------------------------------------------------------------------------ at every stage
 
 # What a client says up to the end of one mail, and behind which of its lines each stage lies.
