@@ -180,9 +180,9 @@ NONCE, SALT = b"r=rOprNGfwEbeRWgbNEkqO", b"s=W22ZaJ0SNY7soEsUEjb6gQ=="
 )
 def test_a_scram_challenge_that_breaks_the_rules_is_answered_with_nothing_and_costs_nothing(server_first):
     exchange = started()
-    began = time.perf_counter()
+    began = time.process_time()
     remark = end(exchange, server_first)
-    assert time.perf_counter() - began < 0.25  # ten million iterations take seconds
+    assert time.process_time() - began < 0.25  # ten million iterations take seconds
     assert remark.finding == "scram-broken"
     assert remark.evidence.isprintable()
     assert len(remark.evidence) < 600

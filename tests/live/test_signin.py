@@ -146,6 +146,13 @@ async def test_a_server_that_repeats_the_token_in_its_complaint_is_not_quoted(tm
     assert secret not in repr(session.findings) + repr(session.steps) + repr(session.attempt)
 
 
+async def test_nor_is_what_looks_like_another_secret(tmp_path):
+    wire = Scripted(b"334 " + base64.b64encode(b'{"status":"401","refresh_token":"0.AXkAsomebodys"}'), b"535 5.7.8 no")
+    _, session = await run(wire, "XOAUTH2", tmp_path)
+    assert '"status":"401"' in session.findings[-1].evidence[-1]
+    assert "0.AXkAsomebodys" not in repr(session.findings)
+
+
 # --- choosing ------------------------------------------------------------------------------------------------------
 
 

@@ -77,6 +77,15 @@ def test_whatever_comes_ends_in_an_error_or_a_no(mechanism, responses):
     assert isinstance(end, ValueError) or not end.right
 
 
+@pytest.mark.parametrize(("user", "right"), [("anna", True), ("ben", False)])
+def test_the_right_digest_is_good_for_its_user_only(user, right):
+    talk = MECHANISMS["CRAM-MD5"](Account(user="anna", password=Secret("tanstaaftanstaaf")))
+    digest = hmac.new(b"tanstaaftanstaaf", next(talk), "md5").hexdigest()
+    with pytest.raises(StopIteration) as stop:
+        talk.send(f"{user} {digest}".encode())
+    assert stop.value.value.right is right
+
+
 @pytest.mark.parametrize("acting_as", ["", "anna", "boss"])
 def test_external_believes_nobody_without_a_certificate(acting_as):  # RFC 4422 appendix A
     assert not claim("EXTERNAL", acting_as, user="anna").right
