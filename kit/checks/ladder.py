@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from ssl import SSLContext
 from typing import Final
@@ -21,7 +22,7 @@ from kit.sending.continuity import check_continuity
 from kit.sending.findings import found, found_broken
 from kit.sending.reply import Offer
 from kit.sending.session import Broken, Session
-from kit.sending.signin import check_mechanism, check_sign_in, sign_in
+from kit.sending.signin import check_mechanism, check_sign_in, find_downgrade, sign_in
 from kit.sending.transport import Streams, connect, resolve, tls_context
 
 MOST_CONNECTIONS: Final = 3  # one at a time, to as many addresses of the host
@@ -80,6 +81,8 @@ async def check(
                 session.findings += look(profile.user or "", secret, host=profile.host, mechanism=profile.mechanism)
             elif offer is not None:
                 session.findings += _without_password(profile, offer)
+                if less := find_downgrade(profile, offer, encrypted=session.tls is not None, now=datetime.now(UTC), memory=budget):
+                    session.findings.append(less)
             await hang_up(session, wire)
         finally:
             await wire.close()

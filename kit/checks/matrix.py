@@ -48,7 +48,7 @@ def ways(probes: Iterable[Probe], profile: Profile) -> tuple[Way, ...]:
             for mechanism in probe.clear:
                 found.setdefault((probe.port, Security.NONE, mechanism), _rate(Security.NONE, mechanism))
     best = min(
-        (way for way, rating in found.items() if rating is Rating.SAFE and way[2] in MECHANISMS and profile.mechanism in (None, way[2])),
+        (way for way, rating in found.items() if rating is Rating.SAFE and _is_meant(profile, way[2])),
         key=lambda way: (_rank(way[0], way[1]), list(MECHANISMS).index(way[2])),
         default=None,
     )
@@ -70,6 +70,11 @@ def _rate(security: Security, mechanism: str) -> Rating:
     if security is Security.NONE:
         return Rating.WEAK if mechanism in _HIDDEN else Rating.IN_CLEAR
     return Rating.WEAK if mechanism in _WEAK else Rating.SAFE
+
+
+def _is_meant(profile: Profile, mechanism: str) -> bool:
+    """The one that the profile names, else any that takes a password."""
+    return mechanism in MECHANISMS and (mechanism == profile.mechanism or (profile.mechanism is None and MECHANISMS[mechanism].by_itself))
 
 
 def _rank(port: int, security: Security) -> tuple[int, bool, int]:

@@ -125,6 +125,12 @@ def test_the_profile_has_its_say():
     assert [way for way, rating in found.items() if rating is Rating.USE] == [(465, "tls", "LOGIN")]
 
 
+def test_a_token_is_used_only_where_the_profile_names_it():
+    tokens = probe(465, mechanisms=("XOAUTH2", "OAUTHBEARER"))
+    assert Rating.USE not in rated(tokens).values()
+    assert rated(tokens, mechanism="XOAUTH2")[465, "tls", "XOAUTH2"] is Rating.USE
+
+
 def test_without_tls_nothing_is_to_be_used():
     found = rated(probe(587, tls=None, clear=("PLAIN", "CRAM-MD5"), mechanisms=()))
     assert found == {(587, "none", "PLAIN"): Rating.IN_CLEAR, (587, "none", "CRAM-MD5"): Rating.WEAK}

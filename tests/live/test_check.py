@@ -514,3 +514,17 @@ async def test_a_user_that_is_no_address_is_no_sender(pki, budget):
     async with checking(smtp(tls=pki.server()), pki=pki) as check:
         await check(STRONG, more={"user": "anna"}, budget=budget)
         assert said_after_auth(check.server) == [b"NOOP", b"QUIT"]
+
+
+async def test_a_server_that_offers_less_than_before_is_noticed_without_a_password(pki, budget, monkeypatch):
+    monkeypatch.setattr("kit.auth.offers.is_local", lambda _: False)  # this machine's ports are not remembered otherwise
+    offers = [b"250-mail\r\n250 AUTH SCRAM-SHA-256 PLAIN\r\n", b"250-mail\r\n250 AUTH PLAIN\r\n"]
+
+    async def handler(line):
+        await smtp({b"EHLO": offers.pop(0)})(line)
+
+    async with checking(handler, Security.TLS, pki=pki, tls=pki.server()) as check:
+        first, second = await check(budget=budget), await check(budget=budget)
+    assert found("downgrade", Profile(host="127.0.0.1", port=465)).title not in [finding.title for finding in first.findings]
+    assert second.findings[-1].title == found("downgrade", Profile(host="127.0.0.1", port=465)).title
+    assert second.findings[-1].evidence[1] == "offered now: PLAIN"
