@@ -59,9 +59,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
                 pytest.skip(f"needs {need}: {remedy}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def postfix_dovecot() -> Iterator[Servers]:
-    """A real Postfix with Dovecot; mark its users with `needs("postfix", "dovecot", "syslog")`."""
+    """A real Postfix with Dovecot; mark its users with `needs("postfix", "dovecot", "syslog")`.
+
+    One a module: it has the machine's log device, which another module's servers want too.
+    """
     with postfix_with_dovecot() as servers:
         yield servers
 

@@ -30,7 +30,7 @@ def syslog(folder: Path, stamp: Callable[[], str]) -> Iterator[tuple[str, ...]]:
     Yields:
         What to put before the command of a daemon that shall log here.
     """
-    with LOCK.open("w") as lock:
+    with LOCK.open("w") as lock, _once():
         fcntl.flock(lock, fcntl.LOCK_EX)
         if _has_listener():
             path = folder / "log"
@@ -54,6 +54,20 @@ def syslog(folder: Path, stamp: Callable[[], str]) -> Iterator[tuple[str, ...]]:
                 path.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def _once() -> Iterator[None]:
+    """Another run is waited for; this one would wait for itself for ever."""
+    global _taken  # noqa: PLW0603
+    if _taken:
+        raise RuntimeError("this run has servers with a log already: end those first")
+    _taken = True
+    try:
+        yield
+    finally:
+        _taken = False
+
+
+_taken = False
 _IN_A_NAMESPACE = ("unshare", "--mount")
 
 
