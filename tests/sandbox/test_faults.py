@@ -153,7 +153,7 @@ async def test_a_hang_up_is_an_end_and_a_break_off_a_reset():
 
 async def test_421_ends_it():  # RFC 5321 section 3.8
     async with open_sandbox("too-many-connections") as sandbox, connected(sandbox) as raw:
-        assert (await raw.reader.read()).startswith(b"421 4.7.0 ")
+        assert (await asyncio.wait_for(raw.reader.read(), 10)).startswith(b"421 4.7.0 ")
 
 
 async def test_an_endless_reply_goes_on_until_it_has_filled_any_sane_limit(monkeypatch):
