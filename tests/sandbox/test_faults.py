@@ -281,7 +281,8 @@ async def test_curl_succeeds_and_fails_as_the_scenario_says(name, security, code
         end = await asyncio.to_thread(
             subprocess.run, command, input=b"Subject: x\r\n\r\nx\r\n", capture_output=True, timeout=10, check=False
         )
-        assert end.returncode == code
+        # A reset that comes while curl still sets the connection up is to it one that could not be made (7).
+        assert end.returncode in ((code, 7) if code == 56 else (code,))
         assert len(sandbox.messages) == (code == 0)
 
 
