@@ -68,4 +68,4 @@ def _rewritten(profile: Profile, probes: tuple[Probe, ...]) -> Iterator[Finding]
 
 def _told(probe: Probe) -> str:
     last = probe.steps[-1]
-    return f"port {probe.port} over {probe.family}, {probe.address}: {last.detail or (last.reply.text if last.reply else last.name)}"
+    return f"port {probe.port} over {probe.family}: {last.detail or (last.reply.text if last.reply else last.name)}"

@@ -71,7 +71,7 @@ def server_options(command: F) -> F:
             ),
             click.option("--password-stdin", is_flag=True, help="Take the first line of standard input as the password."),
             click.option("--timeout", type=float, help="Seconds that one step may take. [default: 20]"),
-            click.option("--gentle", is_flag=True, help="One connection only, to the first address."),
+            click.option("--gentle", is_flag=True, help="Never more than one connection at a time; sign in at the first address only."),
             click.option(
                 "--attempts", type=click.IntRange(1, 20), help="Sign-ins of one account that may fail within an hour. [default: 2]"
             ),
