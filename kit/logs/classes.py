@@ -13,7 +13,7 @@ from kit.knowledge.load import load_table
 from kit.model import Cause, Outcome
 
 # A line in canonical form is "TIME HOST PROGRAM[PID]: message". The time is RFC 3164's or ISO 8601's.
-TIME: Final = r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[\d.,]{0,12}(?:Z|[+-]\d\d:?\d\d)?"
+TIME: Final = r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[\d.,]{0,12}(?:Z|[+-]\d\d:?\d\d|)"
 
 # What is read from a line, by its role; kit.logs.join has a handler for each role.
 _CLIENT: Final = ("client_name", "client_ip", "client_port")
@@ -38,7 +38,7 @@ Row = tuple[str, ...]
 
 def envelope(program: str) -> str:
     """A pattern of what stands before the message; its group `origin` is host, program and process id, as in the line."""
-    return rf"(?P<time>{TIME}) (?P<origin>(?P<host>\S{{1,255}}) (?P<program>{program})(?:\[\d{{1,10}}\])?): "
+    return rf"(?P<time>{TIME}) (?P<origin>(?P<host>\S{{1,255}}) (?P<program>{program})(?:\[\d{{1,10}}\]|)): "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
