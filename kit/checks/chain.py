@@ -166,7 +166,7 @@ def judge_chain(chain: Chain, profile: Profile, now: datetime) -> tuple[Finding,
     """What a chain means for a client that wants `profile.host` at the time `now`."""
     if not chain.certificates:
         return (found("chain-unseen", profile, chain.problem or "no certificate that can be read"),)
-    findings = [*_dates(chain, profile, now), *_name(chain, profile), *_trust(chain, profile), *_strength(chain, profile)]
+    findings = [*judge_dates(chain, profile, now), *judge_name(chain, profile), *_trust(chain, profile), *_strength(chain, profile)]
     good = not any(finding.severity is Severity.ERROR for finding in findings)
     findings += [*_order(chain, profile), *_interception(chain, profile)]
     if good:
@@ -178,7 +178,8 @@ def judge_chain(chain: Chain, profile: Profile, now: datetime) -> tuple[Finding,
     return tuple(findings)
 
 
-def _dates(chain: Chain, profile: Profile, now: datetime) -> Iterator[Finding]:
+def judge_dates(chain: Chain, profile: Profile, now: datetime) -> Iterator[Finding]:
+    """Whether the certificates are valid at the time `now`; nothing where they are."""
     leaf = chain.certificates[0]
     if leaf.not_after < now:
         yield found("certificate-expired", profile, f"valid until {leaf.not_after:%Y-%m-%d %H:%M} UTC")
@@ -191,7 +192,8 @@ def _dates(chain: Chain, profile: Profile, now: datetime) -> Iterator[Finding]:
             yield found("chain-expired", profile, f"{other.subject}: valid from {other.not_before:%Y-%m-%d} to {other.not_after:%Y-%m-%d}")
 
 
-def _name(chain: Chain, profile: Profile) -> Iterator[Finding]:
+def judge_name(chain: Chain, profile: Profile) -> Iterator[Finding]:
+    """Whether the server's certificate is for `profile.host`; nothing where it is."""
     leaf, host = chain.certificates[0], profile.host.lower().rstrip(".")
     if any(_fits(name, host) for name in leaf.names):
         return

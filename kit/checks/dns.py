@@ -1,6 +1,6 @@
 """What DNS says of a name. The look-ups hand back values, never exceptions: that there is no answer is an answer too.
 
-One of the few modules that open something. `judge_dns` opens nothing: it only reads what `probe_dns` has brought.
+One of the few modules that open something; what the answers mean is said in `policies`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Final
 
 from kit import fields
 from kit.errors import UsageError
-from kit.model import Finding, Profile, Security
-from kit.sending.findings import found
 
 if TYPE_CHECKING:
     from kit.checks.web import Document
@@ -22,7 +20,8 @@ if TYPE_CHECKING:
 Nameserver = tuple[str, int]  # address and port, in place of the system's
 
 _MOST_RECORDS: Final = 32  # of one answer
-_LONGEST: Final = 512  # characters of one record
+_LONGEST: Final = 512  # characters of one record,
+_LONGEST_TLSA: Final = 16 * 1024  # which may hold a whole certificate
 
 
 class DnsStatus(StrEnum):
@@ -79,7 +78,8 @@ class DnsView:
     Attributes:
         mx: mail servers of the host's name, as it may be a mail domain itself.
         tlsa: what DANE (RFC 6698) says of the port's certificate.
-        sts, policy: MTA-STS (RFC 8461) of the name as a mail domain, asked where servers hand mail to servers (port 25); else None.
+        domain: whose mail the host takes, as far as its name tells: the domain above it, where that one's MX says so, else itself.
+        sts, policy: MTA-STS (RFC 8461) of that domain, asked where servers hand mail to servers (port 25); else None.
     """
 
     host: str
@@ -88,6 +88,7 @@ class DnsView:
     aaaa: Answer
     mx: Answer
     tlsa: Answer
+    domain: str
     sts: Answer | None = None
     policy: Document | None = None
 
@@ -144,7 +145,7 @@ async def look_up(name: str, kind: str, *, timeout: float = 5.0, nameserver: Nam
     def no_answer(status: DnsStatus, detail: str | None = None, message: dns.message.Message | None = None) -> Answer:
         # RFC 8914: a name server may say why.
         said = [error.to_text() for error in message.extended_errors()] if message else []
-        return Answer(name=name, kind=kind, status=status, detail=_plain("; ".join(said) or detail or "") or None)
+        return Answer(name=name, kind=kind, status=status, detail=plain("; ".join(said) or detail or "") or None)
 
     try:
         resolver = dns.asyncresolver.Resolver(configure=nameserver is None)
@@ -169,10 +170,13 @@ async def look_up(name: str, kind: str, *, timeout: float = 5.0, nameserver: Nam
         kind=kind,
         status=DnsStatus.FOUND if answer.rrset else DnsStatus.NO_DATA,
         records=tuple(
-            _plain(b"".join(record.strings).decode("utf-8", "replace") if kind == "TXT" else str(record))
+            plain(
+                b"".join(record.strings).decode("utf-8", "replace") if kind == "TXT" else str(record),
+                _LONGEST_TLSA if kind == "TLSA" else _LONGEST,
+            )
             for record in list(answer.rrset or ())[:_MOST_RECORDS]
         ),
-        chain=tuple(_plain(cname.rstrip(".")) for cname in cnames[:_MOST_RECORDS]),
+        chain=tuple(plain(cname.rstrip(".")) for cname in cnames[:_MOST_RECORDS]),
         nameserver=answer.nameserver,
         authenticated=bool(answer.response.flags & dns.flags.AD),
         signed=any(each.rdtype == dns.rdatatype.RRSIG for each in answer.response.answer),
@@ -185,88 +189,27 @@ async def probe_dns(host: str, port: int, *, timeout: float = 5.0, nameserver: N
     async def ask(name: str, kind: str) -> Answer:
         return await look_up(name, kind, timeout=timeout, nameserver=nameserver)
 
-    at_mx = port == 25
+    above = host.partition(".")[2]
     questions = [(host, "A"), (host, "AAAA"), (host, "MX"), (f"_{port}._tcp.{host}", "TLSA")]
-    a, aaaa, mx, tlsa, *rest = await asyncio.gather(*(ask(*question) for question in questions + [(f"_mta-sts.{host}", "TXT")] * at_mx))
-    sts = rest[0] if rest else None
-    policy = None
-    if sts and any(_is_sts(record) for record in sts.records):
+    if port == 25:
+        questions += [(f"_mta-sts.{host}", "TXT"), (above, "MX"), (f"_mta-sts.{above}", "TXT")][: 3 if "." in above else 1]
+    a, aaaa, mx, tlsa, *rest = await asyncio.gather(*(ask(*question) for question in questions))
+    sts, domain, policy = rest[0] if rest else None, host, None
+    if len(rest) > 1 and not mx.records and host in (each.host for each in mail_hosts(rest[1])):
+        domain, sts = above, rest[2]
+    if sts and any(is_sts(record) for record in sts.records):
         from kit.checks.web import fetch  # noqa: PLC0415 - which looks names up itself
 
         # RFC 8461 section 3.3: a redirect is not followed, for it is the domain itself that must speak.
-        policy = await fetch(f"https://mta-sts.{host}/.well-known/mta-sts.txt", timeout=timeout, nameserver=nameserver, redirects=0)
-    return DnsView(host=host, port=port, a=a, aaaa=aaaa, mx=mx, tlsa=tlsa, sts=sts, policy=policy)
+        policy = await fetch(f"https://mta-sts.{domain}/.well-known/mta-sts.txt", timeout=timeout, nameserver=nameserver, redirects=0)
+    return DnsView(host=host, port=port, a=a, aaaa=aaaa, mx=mx, tlsa=tlsa, domain=domain, sts=sts, policy=policy)
 
 
-def judge_dns(view: DnsView) -> tuple[Finding, ...]:
-    """What there is to say about it. That a name has no address, the connection's own step says."""
-    profile = Profile(host=view.host, port=view.port, security=Security.STARTTLS)
-    findings = []
-    hosts = [each.host for each in mail_hosts(view.mx)]
-    if hosts == [""]:
-        findings.append(found("mx-null", profile, f"{view.host} MX {view.mx.records[0]}"))
-    elif hosts and view.host not in hosts:
-        findings.append(found("host-is-mail-domain", profile, *(f"{view.host} MX {record}" for record in view.mx.records[:4])))
-    silent = [answer for answer in (view.a, view.aaaa) if not answer.status.known]
-    if silent:
-        findings.append(found("dns-no-answer", profile, *map(_no_answer, silent)))
-    findings += _judge_tlsa(view, profile)
-    if view.sts is not None:
-        findings += _judge_sts(view.sts, view.policy, profile, hosts or [view.host])
-    return tuple(findings)
-
-
-def _no_answer(answer: Answer) -> str:
-    return f"{answer.name} {answer.kind}: {answer.status}" + (f" ({answer.detail})" if answer.detail else "")
-
-
-def _judge_tlsa(view: DnsView, profile: Profile) -> list[Finding]:
-    """RFC 7672 section 2.2: TLSA records count where DNSSEC vouches for them, and nowhere else."""
-    tlsa = view.tlsa
-    evidence = [f"{tlsa.name} TLSA {record[:60]}" for record in tlsa.records[:4]]
-    if tlsa.status is DnsStatus.SERVER_FAILURE and view.port == 25 and (view.a.status.known or view.aaaa.status.known):
-        # RFC 7672 section 2.1.1: who sends mail there must wait then, as the records may say that TLS is a must.
-        return [found("tlsa-failing", profile, _no_answer(tlsa))]
-    if not evidence:
-        return []
-    if not tlsa.signed:
-        return [found("tlsa-unsigned", profile, *evidence)]
-    evidence.append(f"name server: {tlsa.nameserver}")
-    if not tlsa.authenticated:
-        return [found("tlsa-unchecked", profile, *evidence)]
-    return [found("tlsa-local" if tlsa.is_local else "tlsa-remote", profile, *evidence)]
-
-
-def _judge_sts(sts: Answer, document: Document | None, profile: Profile, hosts: list[str]) -> list[Finding]:
-    """RFC 8461: a TXT record says that there is a policy, and HTTPS which."""
-    versions = [record for record in sts.records if _is_sts(record)]
-    if not versions:
-        return []
-    if len(versions) > 1:  # section 3.1: then it counts as none
-        return [found("sts-twice", profile, *versions)]
-    if document is None or document.body is None:
-        return [found("sts-no-policy", profile, versions[0], document.why if document else "")]
-    lines = document.body.decode("utf-8", "replace").splitlines()[:_MOST_RECORDS]
-    said = [(key.strip(), value.strip()) for key, _, value in (_plain(line).partition(":") for line in lines)]
-    policy, patterns = dict(said), [value.lower() for key, value in said if key == "mx"]
-    mode = policy.get("mode")
-    if policy.get("version") != "STSv1" or mode not in ("enforce", "testing", "none") or (mode != "none" and not patterns):
-        return [found("sts-no-policy", profile, *(f"{key}: {value}" for key, value in said[:4]))]
-    strays = [host for host in hosts if mode != "none" and not any(_sts_match(host, pattern) for pattern in patterns)]
-    evidence = [f"mode: {mode}", *(f"mx: {pattern}" for pattern in patterns[:4])]
-    if strays:
-        return [found("sts-mx-missing", profile, *(f"not in the policy: {host}" for host in strays[:4]), *evidence)]
-    return [found("sts-policy", profile, *evidence)]
-
-
-def _sts_match(host: str, pattern: str) -> bool:
-    """Section 4.1: `*.` stands for exactly one label."""
-    return host == pattern or (pattern.startswith("*.") and host.partition(".")[2] == pattern[2:])
-
-
-def _is_sts(record: str) -> bool:
+def is_sts(record: str) -> bool:
+    """Whether a TXT record is one of MTA-STS."""
     return record.startswith("v=STSv1;")
 
 
-def _plain(text: str) -> str:
-    return fields.CONTROL.sub("?", text[:_LONGEST])
+def plain(text: str, longest: int = _LONGEST) -> str:
+    """What came by the network, bounded and without control characters."""
+    return fields.CONTROL.sub("?", text[:longest])

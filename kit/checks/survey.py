@@ -16,7 +16,8 @@ from typing import Any, Final, TypeVar
 
 from kit.checks.chain import Chain, VersionProbe, judge_chain, judge_versions
 from kit.checks.differences import judge
-from kit.checks.dns import DnsView, judge_dns, probe_dns
+from kit.checks.dns import DnsView, probe_dns
+from kit.checks.policies import judge_dns
 from kit.model import Cause, CheckResult, Finding, Probe, Profile, Security, Severity
 from kit.profiles import build_profile
 from kit.sending.approach import approach, hang_up
@@ -100,11 +101,12 @@ async def survey(
         on_plan(len(plan) + (_TLS_PROBES if profile.security is not Security.NONE else 0))
     climbs = [asyncio.create_task(run(probe_port(address, settings, context))) for address, settings in plan]
     dns, (versions, chain), probes = await asyncio.gather(_look_up(profile), look_closer(climbs[:main]), asyncio.gather(*climbs))
+    now = datetime.now(UTC)
     findings = [
-        *(judge_dns(dns) if dns else ()),
+        *(judge_dns(dns, chain, now) if dns else ()),
         *judge(profile, tuple(probes)),
         *(judge_versions(versions, profile) if versions else ()),
-        *(judge_chain(chain, profile, datetime.now(UTC)) if chain else ()),
+        *(judge_chain(chain, profile, now) if chain else ()),
     ]
     return Survey(host=profile.host, dns=dns, probes=tuple(probes), versions=versions, chain=chain, findings=tuple(findings))
 

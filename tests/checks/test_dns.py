@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from kit.checks.dns import Answer, DnsStatus, DnsView, MailHost, judge_dns, look_up, mail_hosts, probe_dns
+from kit.checks.dns import Answer, DnsStatus, DnsView, MailHost, look_up, mail_hosts, probe_dns
+from kit.checks.policies import judge_dns
 from kit.checks.web import Document
 from kit.model import Severity
 
@@ -135,6 +136,7 @@ def view_of(policy: bytes | None, *records: str, why: str = "it answers 404") ->
         aaaa=answer("AAAA"),
         mx=answer("MX", "0 example.test.", "10 a.mx.example.test."),
         tlsa=answer("TLSA"),
+        domain="example.test",
         sts=answer("TXT", *records),
         policy=Document(url="https://mta-sts.example.test/.well-known/mta-sts.txt", body=policy, why=why),
     )

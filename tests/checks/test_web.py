@@ -8,7 +8,8 @@ import tracemalloc
 import pytest
 
 from kit.checks import web as web_module
-from kit.checks.dns import judge_dns, probe_dns
+from kit.checks.dns import probe_dns
+from kit.checks.policies import judge_dns
 from kit.checks.web import LARGEST, fetch, is_public
 from kit.model import Severity
 from tests.checks.conftest import WebSite
