@@ -65,6 +65,7 @@ _BOMB = (
 )
 _OUTSIDE = '<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><clientConfig>&a;</clientConfig>'
 _POLICY = b"version: STSv1\nmode: testing\nmx: sts.web.test\nmax_age: 86400\n"
+_BELOW = b"version: STSv1\nmode: enforce\nmx: mx.below.web.test\nmax_age: 86400\n"
 
 
 def _endless(request: BaseHTTPRequestHandler) -> None:
@@ -123,6 +124,7 @@ _PAGES = {
     },
     "wrong.web.test/good": page(b"good"),
     "mta-sts.sts.web.test/.well-known/mta-sts.txt": page(_POLICY),
+    "mta-sts.below.web.test/.well-known/mta-sts.txt": page(_BELOW),
     "mta-sts.sts-redirects.web.test/.well-known/mta-sts.txt": _to("https://mta-sts.sts.web.test/.well-known/mta-sts.txt"),
     "autoconfig.thunderbird.net/v1.1/listed.found.test": page(_document(server("smtp.listed.test", 465, "SSL", "password-cleartext"))),
     "known.found.test/.well-known/autoconfig/mail/config-v1.1.xml": page(

@@ -156,6 +156,9 @@ POLICY = b"version: STSv1\r\nmode: enforce\r\nmx: example.test\r\nmx: *.mx.examp
         (view_of(POLICY.replace(b"enforce", b"perhaps"), "v=STSv1; id=1;"), Severity.WARNING, "promises a policy"),
         (view_of(POLICY.replace(b"STSv1", b"STSv2"), "v=STSv1; id=1;"), Severity.WARNING, "promises a policy"),
         (view_of(b"\xff\x00\x1b[31m: <html>", "v=STSv1; id=1;"), Severity.WARNING, "promises a policy"),
+        # section 3.2: max_age is a must, and of what is said twice the first counts
+        (view_of(POLICY.replace(b"max_age", b"age"), "v=STSv1; id=1;"), Severity.WARNING, "promises a policy"),
+        (view_of(POLICY + b"mode: perhaps\r\n", "v=STSv1; id=1;"), Severity.OK, "has a policy"),
         (view_of(None, "v=STSv1; id=1;"), Severity.WARNING, "promises a policy"),
         (view_of(POLICY, "v=STSv1; id=1;", "v=STSv1; id=2;"), Severity.WARNING, "several TXT records"),
     ],

@@ -136,6 +136,24 @@ async def test_the_policy_of_mta_sts(nameserver, site, host, severity, words):
     assert words in finding.title
 
 
+@pytest.mark.parametrize(
+    ("host", "severity", "title"),
+    [
+        ("mx.below.web.test", Severity.OK, "MTA-STS: below.web.test has a policy for servers that send mail to it"),
+        ("backup.below.web.test", Severity.WARNING, "MTA-STS: the policy of below.web.test does not name all its mail servers"),
+    ],
+)
+async def test_a_mail_server_is_judged_by_the_policy_of_the_domain_whose_mail_it_takes(nameserver, site, host, severity, title):
+    (finding,) = judge_dns(await probe_dns(host, 25, nameserver=nameserver))
+    assert (finding.severity, finding.title) == (severity, title)
+    assert (f"not in the policy: {host}" in finding.evidence) is (severity is Severity.WARNING)
+
+
+async def test_a_host_that_takes_no_mail_of_the_domain_above_is_not_judged_by_its_policy(nameserver, site):
+    view = await probe_dns("shop.below.web.test", 25, nameserver=nameserver)
+    assert (view.domain, judge_dns(view), site.asked) == ("shop.below.web.test", (), [])
+
+
 async def test_mta_sts_is_not_asked_where_it_does_not_apply(nameserver, site):
     view = await probe_dns("sts.web.test", 587, nameserver=nameserver)
     assert (view.sts, view.policy, site.asked) == (None, None, [])
