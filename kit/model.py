@@ -101,6 +101,8 @@ class Profile:
         timeout: seconds that one step of the dialogue may take.
         sender: the From address, where it is not the user.
         ca_file: a PEM file of certificate authorities to trust instead of the system's.
+        cert_file: a PEM file with the client's own certificate, for a server that asks for one.
+        key_file: a PEM file with its key, where that is not in `cert_file`.
     """
 
     host: str
@@ -110,6 +112,8 @@ class Profile:
     mechanism: str | None = None
     sender: str | None = None
     ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
     timeout: float = 20.0
     name: str | None = None
 

@@ -19,7 +19,7 @@ from kit.model import Profile, Security
 _SECURITY_OF_PORT: Final = {465: Security.TLS, 587: Security.STARTTLS, 25: Security.STARTTLS}
 _PORT_OF_SECURITY: Final = {Security.TLS: 465, Security.STARTTLS: 587, Security.NONE: 25}
 
-_FIELDS: Final = ("host", "port", "security", "user", "mechanism", "sender", "ca_file", "timeout")
+_FIELDS: Final = ("host", "port", "security", "user", "mechanism", "sender", "ca_file", "cert_file", "key_file", "timeout")
 
 
 # --- making one -------------------------------------------------------------------------------------------------
@@ -34,6 +34,8 @@ def build_profile(
     mechanism: str | None = None,
     sender: str | None = None,
     ca_file: str | None = None,
+    cert_file: str | None = None,
+    key_file: str | None = None,
     timeout: float | None = None,
     name: str | None = None,
 ) -> Profile:
@@ -53,6 +55,8 @@ def build_profile(
         mechanism=fields.check_mechanism(mechanism),
         sender=fields.check_address("sender", sender),
         ca_file=fields.check_text("ca_file", ca_file),
+        cert_file=fields.check_text("cert_file", cert_file),
+        key_file=fields.check_text("key_file", key_file),
         timeout=fields.check_timeout(20.0 if timeout is None else timeout),
         name=None if name is None else fields.check_name(name),
     )
@@ -67,6 +71,8 @@ class Options(TypedDict, total=False):
     mechanism: str | None
     sender: str | None
     ca_file: str | None
+    cert_file: str | None
+    key_file: str | None
     timeout: float | None
 
 

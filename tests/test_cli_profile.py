@@ -12,6 +12,8 @@ import time
 
 import pytest
 
+from tests.servers.openssl_server import certify
+
 PASSWORD = "Tr0ub4dor &3"
 
 
@@ -62,6 +64,8 @@ def test_add_list_show_forget(kit, tmp_path):
         "mechanism": "LOGIN",
         "sender": None,
         "ca_file": None,
+        "cert_file": None,
+        "key_file": None,
         "timeout": 20.0,
         "name": "scanner",
     }
@@ -77,9 +81,14 @@ def test_add_list_show_forget(kit, tmp_path):
 
 def test_every_option_reaches_the_file(kit, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "ca.pem").write_text("")
-    options = shlex.split("--port 2525 --security none --user bob --mechanism plain --ca ca.pem --from s@example.com --timeout 3")
-    assert kit("profile", "add", "all", "--host", "[2001:db8::25]", *options)[0] == 0
+    own = certify("bob")
+    for name, content in (("ca.pem", own.pem), ("me.pem", own.pem), ("key.pem", own.key_pem)):
+        (tmp_path / name).write_bytes(content)
+    options = shlex.split("--port 2525 --security none --user bob --mechanism plain --ca ca.pem --cert me.pem --from s@example.com --timeout 3")
+    code, out, err = kit("profile", "add", "all", "--host", "[2001:db8::25]", *options)
+    assert (code, out) == (2, "")
+    assert "no private key" in err
+    assert kit("profile", "add", "all", "--host", "[2001:db8::25]", *options, "--key", "key.pem")[0] == 0
     shown = json.loads(kit("profile", "show", "all", "--json")[1])
     assert shown == {
         "host": "2001:db8::25",
@@ -89,6 +98,8 @@ def test_every_option_reaches_the_file(kit, tmp_path, monkeypatch):
         "mechanism": "PLAIN",
         "sender": "s@example.com",
         "ca_file": str(tmp_path / "ca.pem"),  # as seen from any folder
+        "cert_file": str(tmp_path / "me.pem"),
+        "key_file": str(tmp_path / "key.pem"),
         "timeout": 3.0,
         "name": "all",
         "password_kept": False,

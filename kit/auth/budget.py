@@ -24,11 +24,11 @@ _HOUR: Final = 3600.0  # seconds
 
 
 def account_of(profile: Profile) -> str:
-    """Whom a server would lock: the user at the host, on whichever port.
+    """Whom a server would lock: the user, or the owner of the certificate, at the host, on whichever port.
 
     On loopback the port belongs to it: there each port is another server, as sandboxes are.
     """
-    return f"{profile.user}@{profile.host}" + (f":{profile.port}" if is_local(profile.host) else "")
+    return f"{profile.user or profile.cert_file}@{profile.host}" + (f":{profile.port}" if is_local(profile.host) else "")
 
 
 def is_local(host: str) -> bool:

@@ -173,8 +173,12 @@ def judge_chain(chain: Chain, profile: Profile, now: datetime) -> tuple[Finding,
         leaf = chain.certificates[0]
         findings.append(found("certificate-good", profile, f"issued by {leaf.issuer}, valid until {leaf.not_after:%Y-%m-%d}"))
     if chain.client_certificate:
-        name = "client-certificate-required" if chain.problem else "client-certificate"
-        findings.append(found(name, profile, chain.problem or "", *chain.client_authorities[:5]))
+        names = ("client-certificate-taken", "client-certificate-refused")
+        if not profile.cert_file:
+            names = ("client-certificate", "client-certificate-required")
+        findings.append(found(names[chain.problem is not None], profile, chain.problem or "", *chain.client_authorities[:5]))
+    elif profile.cert_file and not chain.problem:
+        findings.append(found("client-certificate-unasked", profile))
     return tuple(findings)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import Final
 
+from kit.checks.chain import Chain
 from kit.model import Finding, Probe, Profile, Security
 from kit.sending.findings import found
 
@@ -19,6 +20,13 @@ _WHO_MATTERS: Final = ("STARTTLS", "AUTH", "SIZE", "SMTPUTF8", "PIPELINING", "8B
 def judge(profile: Profile, probes: tuple[Probe, ...]) -> tuple[Finding, ...]:
     """The differences that are worth knowing. Pure, but for whether this is a Binder session."""
     return (*_families(profile, probes), *_ports(profile, probes), *_rewritten(profile, probes))
+
+
+def judge_external(chain: Chain, profile: Profile, probes: tuple[Probe, ...]) -> tuple[Finding, ...]:
+    """A sign-in by certificate that can never come about on the port that is meant, as its TLS asks for none."""
+    offered = any("EXTERNAL" in probe.mechanisms for probe in probes if probe.port == profile.port)
+    idle = offered and chain.version is not None and not chain.client_certificate
+    return (found("external-without-certificate", profile),) if idle else ()
 
 
 def _families(profile: Profile, probes: tuple[Probe, ...]) -> Iterator[Finding]:

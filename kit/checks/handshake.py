@@ -113,8 +113,9 @@ class Shake:
         except (TimeoutError, SSL.ZeroReturnError):
             pass
         except (SSL.Error, Broken) as fault:
-            if self.asked:  # in TLS 1.3 the handshake ends before the server says what it thinks of no certificate
-                self.problem = words(fault) if isinstance(fault, SSL.Error) else "the server hung up as no certificate came"
+            if self.asked:  # in TLS 1.3 the handshake ends before the server says what it thinks of the certificate, or of none
+                shown = "on the certificate" if self._profile.cert_file else "as no certificate came"
+                self.problem = words(fault) if isinstance(fault, SSL.Error) else f"the server hung up {shown}"
         self._flush(streams)
 
     async def _listen(self, streams: Streams) -> None:

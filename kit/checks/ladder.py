@@ -22,7 +22,7 @@ from kit.sending.continuity import check_continuity
 from kit.sending.findings import found, found_broken
 from kit.sending.reply import Offer
 from kit.sending.session import Broken, Session
-from kit.sending.signin import check_mechanism, check_sign_in, find_downgrade, sign_in
+from kit.sending.signin import by_certificate, check_sign_in, find_downgrade, sign_in
 from kit.sending.transport import Streams, connect, resolve, tls_context
 
 MOST_CONNECTIONS: Final = 3  # one at a time, to as many addresses of the host
@@ -43,7 +43,7 @@ async def check(
 
     Args:
         profile: the settings to check.
-        secret: the password; without one the check ends before AUTH.
+        secret: the password; without one the check ends before AUTH, or signs in by the profile's certificate where EXTERNAL is offered or named.
         target: what the user asked for, where that was not the host.
         on_step: is told of every step as it ends.
         allow_clear: sign in without TLS too, where everyone on the way can read the password. The result says so.
@@ -62,7 +62,7 @@ async def check(
         wire = await _open(session, profile, context, 1 if gentle else MOST_CONNECTIONS)
         try:
             offer = await approach(session, wire, profile, wire.client)
-            if offer is not None and secret is not None:
+            if offer is not None and (secret is not None or by_certificate(profile, secret, offer)):
                 worked = await sign_in(
                     session,
                     wire,
@@ -76,9 +76,10 @@ async def check(
                 )
                 if worked:
                     await check_continuity(session, wire, profile)
-                # A password that works is of the right kind; it may be a weak one all the same.
-                look = check_strength if worked else check_credential
-                session.findings += look(profile.user or "", secret, host=profile.host, mechanism=profile.mechanism)
+                if secret is not None:
+                    # A password that works is of the right kind; it may be a weak one all the same.
+                    look = check_strength if worked else check_credential
+                    session.findings += look(profile.user or "", secret, host=profile.host, mechanism=profile.mechanism)
             elif offer is not None:
                 session.findings += _without_password(profile, offer)
                 if less := find_downgrade(profile, offer, encrypted=session.tls is not None, now=datetime.now(UTC), memory=budget):
@@ -113,9 +114,7 @@ def check_settings(
         UsageError, PasswordInClear, BudgetSpent: as `check` does.
     """
     profile = build_profile(**asdict(profile))
-    check_mechanism(profile)
-    if secret is not None:
-        check_sign_in(profile, secret, allow_clear=allow_clear, attempts_an_hour=attempts_an_hour, budget=budget)
+    check_sign_in(profile, secret, allow_clear=allow_clear, attempts_an_hour=attempts_an_hour, budget=budget)
     return profile, tls_context(profile)
 
 
@@ -144,6 +143,8 @@ async def _open(session: Session, profile: Profile, context: SSLContext, most: i
 
 
 def _without_password(profile: Profile, offer: Offer) -> list[Finding]:
+    if by_certificate(profile, None):
+        return [found("external-not-offered", profile, f"offered: {' '.join(offer.mechanisms) or 'no AUTH'}")]
     if offer.mechanisms:
         return [found("no-password", profile, f"offered: {' '.join(offer.mechanisms)}")]
     if profile.security is Security.NONE and "STARTTLS" in offer.extensions:

@@ -15,7 +15,7 @@ from time import perf_counter
 from typing import Any, Final, TypeVar
 
 from kit.checks.chain import Chain, VersionProbe, judge_chain, judge_versions
-from kit.checks.differences import judge
+from kit.checks.differences import judge, judge_external
 from kit.checks.dns import DnsView, probe_dns
 from kit.checks.policies import judge_dns
 from kit.model import Cause, CheckResult, Finding, Probe, Profile, Security, Severity
@@ -107,6 +107,7 @@ async def survey(
         *judge(profile, tuple(probes)),
         *(judge_versions(versions, profile) if versions else ()),
         *(judge_chain(chain, profile, now) if chain else ()),
+        *(judge_external(chain, profile, tuple(probes)) if chain else ()),
     ]
     return Survey(host=profile.host, dns=dns, probes=tuple(probes), versions=versions, chain=chain, findings=tuple(findings))
 

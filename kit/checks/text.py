@@ -10,6 +10,7 @@ from kit.checks.discovery import Discovery
 from kit.checks.matrix import Way, table
 from kit.checks.survey import AT_ONCE
 from kit.model import Finding, Probe, Profile, Severity, Step
+from kit.sending.signin import by_certificate
 
 _LONGEST: Final = 300  # characters of one reply on a terminal
 _MARKS: Final = {Severity.OK: "✓ ok", Severity.NOTE: "· note", Severity.WARNING: "! warning", Severity.ERROR: "✗ error"}
@@ -20,7 +21,10 @@ def plan(profile: Profile, *, connections: int, signs_in: bool) -> str:
     """What is about to happen, on one line."""
     host = f"[{profile.host}]" if ":" in profile.host else profile.host
     tries = "one connection" if connections == 1 else f"at most {connections} connections, one after the other"
-    return f"{host}:{profile.port}, security {profile.security}: {tries}, {f'one sign-in as {profile.user}' if signs_in else 'no sign-in'}"
+    sign_in = f"one sign-in as {profile.user}" if signs_in else "no sign-in"
+    if by_certificate(profile, None):
+        sign_in = f"one sign-in by certificate{'' if profile.mechanism else ', where that is offered'}"
+    return f"{host}:{profile.port}, security {profile.security}: {tries}, {sign_in}"
 
 
 def plan_survey(profile: Profile, connections: int, *, gentle: bool) -> str:

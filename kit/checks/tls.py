@@ -156,11 +156,14 @@ def _context(number: int | None = None) -> SSL.Context:
 
 
 def _trust(context: SSL.Context, profile: Profile) -> None:
-    """The same authorities, and the same strictness, as for a sign-in."""
+    """The same authorities, the same strictness and the same certificate of our own as for a sign-in."""
     pattern, store = tls_context(profile), context.get_cert_store()
     assert store is not None  # noqa: S101 - every context has one
     store.set_flags(int(pattern.verify_flags))
     paths = ssl.get_default_verify_paths()
+    if profile.cert_file:
+        context.use_certificate_chain_file(profile.cert_file)
+        context.use_privatekey_file(profile.key_file or profile.cert_file)
     if profile.ca_file:
         store.load_locations(profile.ca_file)
     elif paths.cafile or paths.capath:

@@ -51,26 +51,40 @@ def password_from_stdin() -> Secret:
     return Secret(text)
 
 
-def server_options(command: F) -> F:
-    """What `check` and `send` can be told beside their target."""
+def profile_options(command: F) -> F:
+    """The settings that a profile can keep, but for the host."""
+    ca_type = click.Path(exists=True, dir_okay=False)
     for option in reversed(
         (
             click.option("--port", type=int, help="TCP port. [default: what the security asks for]"),
             click.option(
                 "--security", type=click.Choice([kind.value for kind in Security]), help="[default: what the port asks for, else starttls]"
             ),
-            click.option("--user", help="Who signs in. Without a user there is no sign-in."),
+            click.option("--user", help="Who signs in. Without a user or a certificate there is no sign-in."),
             click.option(
                 "--mechanism", help="How to sign in, such as PLAIN or XOAUTH2. [default: the strongest offered that takes a password]"
             ),
+            click.option("--ca", "ca_file", type=ca_type, help="A PEM file of authorities to trust instead of the system's."),
             click.option(
-                "--ca",
-                "ca_file",
-                type=click.Path(exists=True, dir_okay=False),
-                help="A PEM file of authorities to trust instead of the system's.",
+                "--cert",
+                "cert_file",
+                metavar="FILE",
+                help="Your own certificate (PEM) for a server that asks for one. Without a password it signs in too, where that is offered (EXTERNAL).",
             ),
-            click.option("--password-stdin", is_flag=True, help="Take the first line of standard input as the password."),
+            click.option("--key", "key_file", metavar="FILE", help="Its key (PEM), where that is not in the same file."),
             click.option("--timeout", type=float, help="Seconds that one step may take. [default: 20]"),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def server_options(command: F) -> F:
+    """What `check` and `send` can be told beside their target."""
+    for option in reversed(
+        (
+            profile_options,
+            click.option("--password-stdin", is_flag=True, help="Take the first line of standard input as the password."),
             click.option("--gentle", is_flag=True, help="Never more than one connection at a time; sign in at the first address only."),
             click.option(
                 "--attempts", type=click.IntRange(1, 20), help="Sign-ins of one account that may fail within an hour. [default: 2]"
@@ -121,12 +135,13 @@ def find_secret(profile: Profile, *, password_stdin: bool) -> Secret | None:
         if profile.user is None:
             raise UsageError("a password belongs to a user, and none is named", where="--password-stdin", next_step="Add --user")
         return password_from_stdin()
-    if profile.user is None or profile.security is Security.NONE:
+    if profile.user is None or profile.security is Security.NONE or profile.mechanism == "EXTERNAL":
         return None  # nobody is asked for what could not be sent
     from kit.auth.vault import get_secret
 
     secret = get_secret(profile)
-    if secret is None and sys.stdin.isatty():
+    # Whoever shows a certificate and has a password beside it names the mechanism for it.
+    if secret is None and sys.stdin.isatty() and (profile.cert_file is None or profile.mechanism):
         question = f"Password of {profile.user} (Enter alone: no sign-in)"
         secret = Secret(click.prompt(question, hide_input=True, default="", show_default=False, err=True))
     return secret or None

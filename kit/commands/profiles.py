@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from kit.commands.common import finish, password_from_stdin, print_json
+from kit.commands.common import finish, password_from_stdin, print_json, profile_options
 from kit.errors import UsageError, VaultError
-from kit.model import Profile, Security, to_plain
+from kit.model import Profile, to_plain
 from kit.redact import Secret
 
 if TYPE_CHECKING:
@@ -27,20 +27,14 @@ def profile_group() -> None:
 @click.argument("name")
 @click.option("--host", help="The server: a host, host:port or [IPv6]:port.")
 @click.option("--address", help="A mail address of a known service, whose server is then filled in.")
-@click.option("--port", type=int, help="TCP port. [default: what the security asks for]")
-@click.option("--security", type=click.Choice([kind.value for kind in Security]), help="[default: what the port asks for, else starttls]")
-@click.option("--user", help="Who signs in.")
-@click.option("--mechanism", help="How to sign in, such as PLAIN or LOGIN. [default: the best that is offered]")
-@click.option(
-    "--ca", "ca_file", type=click.Path(exists=True, dir_okay=False), help="A PEM file of authorities to trust instead of the system's."
-)
+@profile_options
 @click.option("--from", "sender", help="The From address, where it is not the user.")
-@click.option("--timeout", type=float, help="Seconds that one step may take. [default: 20]")
 @click.option("--password-stdin", is_flag=True, help="Keep the first line of standard input as its password.")
 def profile_add(name: str, host: str | None, address: str | None, password_stdin: bool, **options: Unpack[Options]) -> None:
     """Save settings under NAME, and on a terminal offer to keep a password for them."""
     from kit.knowledge.providers import find_provider
     from kit.profiles import discover, load_profiles, save_profile
+    from kit.sending.transport import tls_context
 
     target = host or address
     if target is None or (host and address):
@@ -49,14 +43,15 @@ def profile_add(name: str, host: str | None, address: str | None, password_stdin
         raise UsageError("that is no mail address", where="--address", next_step="For a server's name there is --host")
     if any(saved.name == name for saved in load_profiles()):
         raise UsageError("there is a profile of that name already", where=name, next_step=f"Take it out first: kit profile forget {name}")
-    if ca_file := options.get("ca_file"):
-        options["ca_file"] = str(Path(ca_file).absolute())  # the profile is used from other folders too
+    for field in ("ca_file", "cert_file", "key_file"):
+        if path := options.get(field):
+            options[field] = str(Path(str(path)).absolute())  # the profile is used from other folders too
     profile = replace(discover(target, **options), name=name)
+    tls_context(profile)  # what its files do not hold is said now, and not when mail has to flow
     if password_stdin and profile.user is None:
         raise UsageError("a password belongs to a user, and none is named", where="--password-stdin", next_step="Add --user")
     secret = password_from_stdin() if password_stdin else None
-    path = save_profile(profile)
-    click.echo(f"Saved in {path}:")
+    click.echo(f"Saved in {save_profile(profile)}:")
     _print_profile(profile)
     provider = find_provider(address) if address else None
     if provider:

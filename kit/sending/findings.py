@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from kit.errors import KnowledgeError
@@ -18,6 +19,11 @@ _IN_THE_TABLE: Final = {
 }
 # OpenSSL's reasons where the other side answered to TLS in plain text; which one depends on its version.
 _PLAIN_ANSWER: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "UNKNOWN_PROTOCOL", "HTTP_REQUEST")
+# The alerts (RFC 8446 section 6.2, in OpenSSL's names) by which a server judges the client's certificate, or misses it. In TLS 1.3
+# they come after the handshake, with the first thing that is read.
+_OF_OURS: Final = re.compile(
+    r"ALERT_(?:NO_CERTIFICATE|(?:BAD|UNSUPPORTED)_CERTIFICATE|CERTIFICATE_(?:REVOKED|EXPIRED|UNKNOWN|REQUIRED)|UNKNOWN_CA|ACCESS_DENIED)\b"
+)
 
 
 def found(name: str, profile: Profile, *evidence: str) -> Finding:
@@ -40,6 +46,8 @@ def found(name: str, profile: Profile, *evidence: str) -> Finding:
 def found_broken(broken: Broken, step: Step, profile: Profile) -> Finding:
     """Why the connection came to its end during `step`, which is the one that failed."""
     evidence = tuple(text for text in (f"{step.name}: {step.detail}", step.reply.text if step.reply else None) if text)
+    if _OF_OURS.search(broken.text):
+        return found("client-certificate-refused" if profile.cert_file else "client-certificate-required", profile, *evidence)
     words = _IN_THE_TABLE.get(broken.why)
     if broken.why in (Break.CERTIFICATE, Break.TLS):
         plain = any(reason in broken.text for reason in _PLAIN_ANSWER)
@@ -80,7 +88,7 @@ def _name(broken: Broken, step: str, profile: Profile) -> str:
 
 
 def _fill(text: str, profile: Profile) -> str:
-    return text.replace("HOST", profile.host).replace("PORT", str(profile.port)).replace("USER", profile.user or "the user")
+    return text.replace("HOST", profile.host).replace("PORT", str(profile.port)).replace("USER", profile.user or ("the certificate's owner" if profile.cert_file else "the user"))
 
 
 def _bounded(evidence: tuple[str, ...]) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from kit.sending.dialogue import quit_
 from kit.sending.findings import found, found_broken
 from kit.sending.message import envelope, wire_bytes
 from kit.sending.session import Broken, Session
-from kit.sending.signin import check_mechanism, check_sign_in, sign_in
+from kit.sending.signin import by_certificate, check_sign_in, sign_in
 from kit.sending.transport import Address, resolve, tls_context
 
 MOST_CONNECTIONS: Final = 3  # one at a time, to as many addresses of the host
@@ -45,7 +45,7 @@ async def send(
     Args:
         profile: the server, and who signs in.
         message: as `build_test_message` makes it; its headers name sender and recipients.
-        secret: the password; without one there is no sign-in.
+        secret: the password; without one there is no sign-in, but by the profile's certificate where EXTERNAL is offered or named.
         target: what the operator called the server, where that was not the host.
         dry_run: stop before the content: the server is asked about sender and recipients only.
         on_step: is told of every step as it ends.
@@ -63,10 +63,8 @@ async def send(
     profile = build_profile(**asdict(profile))
     sender, recipients = envelope(message)
     content = wire_bytes(message)
-    check_mechanism(profile)
     context = tls_context(profile)
-    if secret is not None:
-        check_sign_in(profile, secret, allow_clear=allow_clear, attempts_an_hour=attempts_an_hour, budget=budget)
+    check_sign_in(profile, secret, allow_clear=allow_clear, attempts_an_hour=attempts_an_hour, budget=budget)
     session = Session(on_step=on_step, secrets=[secret] if secret else ())
     delivered = Delivered(accepted=(), rejected=())
     wire = None
@@ -76,7 +74,7 @@ async def send(
         if profile.security is Security.TLS:
             await session.encrypt(wire)
         offer = await approach(session, wire, profile, wire.client)
-        if offer and secret is not None:
+        if offer and (secret is not None or by_certificate(profile, secret, offer)):
             signed_in = await sign_in(
                 session,
                 wire,

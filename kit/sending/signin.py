@@ -42,23 +42,41 @@ def check_mechanism(profile: Profile) -> None:
             where="mechanism",
             next_step=f"It can do {', '.join(MECHANISMS)}",
         )
+    if profile.mechanism == "EXTERNAL" and profile.cert_file is None:
+        raise UsageError(
+            "EXTERNAL signs in by the client's certificate, and none is given",
+            where="mechanism",
+            next_step="Add --cert FILE (PEM), or name another mechanism",
+        )
+
+
+def by_certificate(profile: Profile, secret: Secret | None, offer: Offer | None = None) -> bool:
+    """Is the sign-in by the client's certificate? Where nothing names EXTERNAL, that takes no password and a server that offers it."""
+    chosen = profile.mechanism is None and secret is None and (offer is None or "EXTERNAL" in offer.mechanisms)
+    return profile.cert_file is not None and (chosen or profile.mechanism == "EXTERNAL")
 
 
 def check_sign_in(
-    profile: Profile, secret: Secret, *, allow_clear: bool = False, attempts_an_hour: int = ATTEMPTS_AN_HOUR, budget: Path | None = None
+    profile: Profile, secret: Secret | None, *, allow_clear: bool = False, attempts_an_hour: int = ATTEMPTS_AN_HOUR, budget: Path | None = None
 ) -> None:
-    """Whatever would forbid the sign-in later is said here, before the first packet.
+    """Whatever would forbid the sign-in later is said here, before the first packet. Where none is meant nothing is.
 
     Raises:
-        UsageError: there is no user, or user or password cannot be sent.
+        UsageError: there is no user, or user or password cannot be sent; or no TLS to show a certificate in.
         PasswordInClear: the profile wants no TLS.
         BudgetSpent: no attempt is left for this account.
     """
     check_mechanism(profile)
-    if profile.user is None:
-        raise UsageError("a password belongs to a user, and none is named", where="user", next_step="Give --user, or no password")
     encrypted = profile.security is not Security.NONE
-    authenticate(profile.mechanism or "PLAIN", profile.user, secret, protected=encrypted, allow_clear=allow_clear)
+    if by_certificate(profile, secret):
+        if not encrypted:
+            raise UsageError("a certificate is shown within TLS only", where="security", next_step="Use --security tls or starttls")
+    elif secret is None:
+        return
+    elif profile.user is None:
+        raise UsageError("a password belongs to a user, and none is named", where="user", next_step="Give --user, or no password")
+    else:
+        authenticate(profile.mechanism or "PLAIN", profile.user, secret, protected=encrypted, allow_clear=allow_clear)
     check_budget(account_of(profile), now=datetime.now(UTC), limit=attempts_an_hour, path=budget)
 
 
@@ -67,7 +85,7 @@ def outcome_of(cause: Cause, code: int) -> Outcome:
     return _OUTCOMES.get(cause, Outcome.SERVER_ERROR if 400 <= code < 500 else Outcome.FAILURE)
 
 
-def choose_mechanism(profile: Profile, offer: Offer) -> tuple[str, str] | Finding:
+def choose_mechanism(profile: Profile, offer: Offer, secret: Secret | None = None) -> tuple[str, str] | Finding:
     """The one mechanism to try and why, or the finding that says why there is none."""
     offered = f"offered: {' '.join(offer.mechanisms) or 'no AUTH'}"
     if not offer.mechanisms:
@@ -76,6 +94,8 @@ def choose_mechanism(profile: Profile, offer: Offer) -> tuple[str, str] | Findin
         if profile.mechanism in offer.mechanisms:
             return profile.mechanism, f"{profile.mechanism}, because the settings name it; {offered}"
         return found("mechanism-not-offered", profile, f"wanted: {profile.mechanism}", offered)
+    if by_certificate(profile, secret, offer):
+        return "EXTERNAL", f"EXTERNAL, which rests on the certificate, as there is no password; {offered}"
     for name, mechanism in MECHANISMS.items():
         if mechanism.by_itself and name in offer.mechanisms:
             how = "which sends the password itself" if mechanism.reveals_password else "which proves the password without sending it"
@@ -104,7 +124,7 @@ async def sign_in(
     session: Session,
     wire: Wire,
     profile: Profile,
-    secret: Secret,
+    secret: Secret | None,
     offer: Offer,
     *,
     helo: str,
@@ -123,14 +143,14 @@ async def sign_in(
         BudgetSpent: no attempt is left for this account.
         UsageError: user or password cannot be sent.
     """
-    chosen = choose_mechanism(profile, offer)
+    chosen = choose_mechanism(profile, offer, secret)
     downgrade = find_downgrade(profile, offer, encrypted=session.tls is not None, now=now(), memory=budget)
     session.findings += [finding for finding in (downgrade, chosen) if isinstance(finding, Finding)]
     if isinstance(chosen, Finding):
         return False
     mechanism, why = chosen
-    user = profile.user or ""
-    talk = authenticate(mechanism, user, secret, protected=session.tls is not None, allow_clear=allow_clear, why=why)
+    secret = secret or Secret("")
+    talk = authenticate(mechanism, profile.user or "", secret, protected=session.tls is not None, allow_clear=allow_clear, why=why)
     ticket = take_attempt(account_of(profile), now=now(), limit=attempts_an_hour, path=budget)
     if session.tls is None and MECHANISMS[mechanism].reveals_password:
         session.findings.append(found("password-in-clear", profile, f"mechanism: {mechanism}"))
@@ -141,7 +161,7 @@ async def sign_in(
         host=profile.host,
         server=session.server,
         service=_SERVICES.get(profile.port, Service.SUBMISSIONS if profile.security is Security.TLS else Service.SUBMISSION),
-        user=user,
+        user=profile.user,
         helo=helo,
         mechanism=mechanism,
         tls=session.tls.version if session.tls else "none",
@@ -162,6 +182,8 @@ async def sign_in(
     else:
         finding = refusal(reply, "auth", profile)
         outcome = outcome_of(finding.cause, reply.code)
+        if mechanism == "EXTERNAL" and outcome is Outcome.FAILURE:
+            finding = found("external-refused", profile, reply.text)
         if verdict.gave_up:
             outcome = Outcome.ABORTED
         if remark and not remark.finding:

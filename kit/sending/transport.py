@@ -17,6 +17,7 @@ from typing import Final, cast
 
 from kit.errors import UsageError
 from kit.model import Profile, Reply
+from kit.sending.own_certificate import present_certificate
 from kit.sending.reply import ends_reply, parse_reply
 from kit.sending.session import Break, Broken, Tls
 
@@ -40,8 +41,10 @@ class Address:
 def tls_context(profile: Profile) -> ssl.SSLContext:
     """TLS 1.2 or newer; certificate and name are verified against the system's authorities or the profile's `ca_file`.
 
+    Where the server asks for a certificate it is shown the profile's `cert_file`.
+
     Raises:
-        UsageError: the file does not read, or holds no certificate.
+        UsageError: a file does not read, or holds no certificate or key.
     """
     try:
         context = ssl.create_default_context(cafile=profile.ca_file)
@@ -52,6 +55,7 @@ def tls_context(profile: Profile) -> ssl.SSLContext:
             next_step="Give a PEM file with the authority's certificate (-----BEGIN CERTIFICATE-----)",
         ) from fault
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    present_certificate(context, profile)
     return context
 
 

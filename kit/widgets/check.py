@@ -71,10 +71,12 @@ class CheckPanel(w.VBox):
                 on_probe=lambda probe: self._show_probe(probes, probe),
             )
             self._ways.value = ways_html(ways(around.probes, profile))
+            # A mechanism that wants a password, and none: the certificate is shown, and nobody signs in with it.
+            climbed = profile if self.sign_in.value or not profile.cert_file else replace(profile, mechanism="PLAIN")
             signs_in = secret is not None and bool(profile.user)
-            self.status.value = say(plan(profile, connections=MOST_CONNECTIONS, signs_in=signs_in))
+            self.status.value = say(plan(climbed, connections=MOST_CONNECTIONS, signs_in=signs_in))
             steps: list[Step] = []
-            result = await check(profile, secret, on_step=lambda step: self._show_step(steps, step), budget=chosen.budget)
+            result = await check(climbed, secret, on_step=lambda step: self._show_step(steps, step), budget=chosen.budget)
         self.result = together(around, result)
         self._findings.value = verdict_html(self.result) + findings_html(self.result.findings)
         if chosen.sandbox is None and _scenario(self.result):

@@ -54,6 +54,9 @@ class ServerForm(w.VBox):
         self.port = w.BoundedIntText(description="Port", min=1, max=65535, value=465)
         self.user = w.Text(description="User", placeholder="you@example.org")
         self.mechanism = w.Dropdown(description="Mechanism", options=["the strongest", *MECHANISMS])
+        self.cert = w.Text(
+            description="Certificate", placeholder="your own, with its key: /home/you/me.pem", layout=w.Layout(width="min(460px, 95%)")
+        )
         self.password = SecretField(self._keep)
         self.address = w.Text(description="Address", placeholder="you@example.org, or leave it and fill in below")
         self.find = w.Button(description="Find the server", tooltip="asks the address's own domain where the kit does not know it")
@@ -64,7 +67,7 @@ class ServerForm(w.VBox):
                 w.HBox([self.address, self.find], layout=_WRAP),
                 self.told,
                 w.HBox([self.host, self.security, self.port], layout=_WRAP),
-                w.HBox([self.user, self.mechanism], layout=_WRAP),
+                w.HBox([self.user, self.mechanism, self.cert], layout=_WRAP),
             ]
         )
         self.kind.observe(self._show, "value")
@@ -121,6 +124,7 @@ class ServerForm(w.VBox):
             security=self.security.value,
             user=self.user.value.strip() or None,
             mechanism=None if self.mechanism.index == 0 else self.mechanism.value,
+            cert_file=self.cert.value.strip() or None,
         )
         secret = self._secret
         if secret is None and profile.user:
