@@ -84,7 +84,9 @@ def test_every_option_reaches_the_file(kit, tmp_path, monkeypatch):
     own = certify("bob")
     for name, content in (("ca.pem", own.pem), ("me.pem", own.pem), ("key.pem", own.key_pem)):
         (tmp_path / name).write_bytes(content)
-    options = shlex.split("--port 2525 --security none --user bob --mechanism plain --ca ca.pem --cert me.pem --from s@example.com --timeout 3")
+    options = shlex.split(
+        "--port 2525 --security none --user bob --mechanism plain --ca ca.pem --cert me.pem --from s@example.com --timeout 3"
+    )
     code, out, err = kit("profile", "add", "all", "--host", "[2001:db8::25]", *options)
     assert (code, out) == (2, "")
     assert "no private key" in err

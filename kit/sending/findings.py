@@ -88,7 +88,11 @@ def _name(broken: Broken, step: str, profile: Profile) -> str:
 
 
 def _fill(text: str, profile: Profile) -> str:
-    return text.replace("HOST", profile.host).replace("PORT", str(profile.port)).replace("USER", profile.user or ("the certificate's owner" if profile.cert_file else "the user"))
+    return (
+        text.replace("HOST", profile.host)
+        .replace("PORT", str(profile.port))
+        .replace("USER", profile.user or ("the certificate's owner" if profile.cert_file else "the user"))
+    )
 
 
 def _bounded(evidence: tuple[str, ...]) -> tuple[str, ...]:

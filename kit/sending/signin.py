@@ -57,7 +57,12 @@ def by_certificate(profile: Profile, secret: Secret | None, offer: Offer | None 
 
 
 def check_sign_in(
-    profile: Profile, secret: Secret | None, *, allow_clear: bool = False, attempts_an_hour: int = ATTEMPTS_AN_HOUR, budget: Path | None = None
+    profile: Profile,
+    secret: Secret | None,
+    *,
+    allow_clear: bool = False,
+    attempts_an_hour: int = ATTEMPTS_AN_HOUR,
+    budget: Path | None = None,
 ) -> None:
     """Whatever would forbid the sign-in later is said here, before the first packet. Where none is meant nothing is.
 
