@@ -101,7 +101,7 @@ def _by_domain(domain: str) -> Told:
     provider = find_provider(domain)
     if provider is None:
         return Told(source=Source.DOMAIN, candidates=(), why="the kit's table does not know this domain")
-    return Told(source=Source.DOMAIN, candidates=_of(provider, Source.DOMAIN), why=f"{provider.name}: {provider.source}")
+    return Told(source=Source.DOMAIN, candidates=_of(provider, Source.DOMAIN), why=f"{provider.name}: {provider.evidence}")
 
 
 def _by_mx(mx: Answer) -> Told:

@@ -12,6 +12,26 @@ from kit.model import Security
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much a mail service takes from one account; None where it names no number. A message counts once for each recipient.
+
+    Attributes:
+        connections: at once.
+        recipients: of one message.
+        source, checked, second_hand: as those of Provider.
+    """
+
+    source: str
+    checked: date
+    second_hand: bool = False
+    per_minute: int | None = None
+    per_hour: int | None = None
+    per_day: int | None = None
+    connections: int | None = None
+    recipients: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
     """A mail service and what it documents about sending through it.
 
@@ -23,8 +43,9 @@ class Provider:
         ports: of the submission server with their security, the one to use first.
         mechanisms: known ways to sign in; the server's EHLO has the last word.
         password: what its password field wants, and its user field where that is not the address, in plain words.
-        source: the service's own page.
+        source: where it was learned.
         checked: the day on which server, ports and password were read there; None where not all of them were.
+        second_hand: that was read with somebody else, who may quote the service.
     """
 
     name: str
@@ -37,6 +58,13 @@ class Provider:
     mx: tuple[str, ...] = ()
     other_hosts: tuple[str, ...] = ()
     checked: date | None = None
+    second_hand: bool = False
+    limits: Limits | None = None
+
+    @property
+    def evidence(self) -> str:
+        """Where it was learned, and whether the service itself says so."""
+        return self.source if self.checked and not self.second_hand else f"not verified at the service itself; see {self.source}"
 
     @property
     def port(self) -> int:
@@ -75,6 +103,10 @@ def providers() -> tuple[Provider, ...]:
     return tuple(_read(**entry) for entry in load_table("providers")["provider"])
 
 
-def _read(*, ports: dict[str, str], **entry: Any) -> Provider:
+def _read(*, ports: dict[str, str], limits: dict[str, Any] | None = None, **entry: Any) -> Provider:
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
-    return Provider(ports=tuple((int(port), Security(security)) for port, security in ports.items()), **values)
+    return Provider(
+        ports=tuple((int(port), Security(security)) for port, security in ports.items()),
+        limits=Limits(**limits) if limits else None,
+        **values,
+    )

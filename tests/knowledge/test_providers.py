@@ -24,8 +24,8 @@ SITES = {
     "smtp.protonmail.ch": "proton.me",
     "smtppro.zoho.eu": "zoho.com",
     "smtppro.zoho.in": "zoho.com",
-    "ssl0.ovh.net": "ovhcloud.com",
-    "secure.emailsrvr.com": "rackspace.com",
+    "ssl0.ovh.net": "github.com/ovh/",  # its guides are kept there
+    "secure.emailsrvr.com": "github.com/rackerlabs/",
     "email-smtp.us-east-1.amazonaws.com": "aws.amazon.com",
     "smtp.sendgrid.net": "twilio.com",
     "smtp.mailgun.org": "mailgun.com",
@@ -69,9 +69,41 @@ def test_an_entry_has_its_shape_and_its_evidence(provider):
     assert provider.password
     assert provider.password[0].islower()  # it goes on after “wants”
     assert not re.search(r"[.\n]$", provider.password)
-    assert provider.source.startswith("https://")
-    assert provider.source.split("/")[2].endswith(SITES.get(provider.host, ".".join(provider.host.split(".")[-2:])))
-    assert provider.checked is None or date(2026, 11, 1) <= provider.checked <= date(2027, 12, 31)
+    for source, checked, second_hand in ((each.source, each.checked, each.second_hand) for each in (provider, provider.limits) if each):
+        assert second_hand or _is_its_own(provider, source)
+        assert checked is not None or not second_hand
+        assert checked is None or date(2026, 11, 1) <= checked <= date(2027, 12, 31)
+
+
+def _is_its_own(provider, source):
+    scheme, _, page = source.partition("https://")
+    assert not scheme
+    site = SITES.get(provider.host, ".".join(provider.host.split(".")[-2:]))
+    return page.startswith(site) if "/" in site else page.split("/")[0].endswith(site)
+
+
+def test_what_a_service_takes_is_a_number_of_its_own():
+    limits = [each.limits for each in providers() if each.limits]
+    assert len(limits) >= 9
+    for each in limits:
+        rates = [rate for rate in (each.per_minute, each.per_hour, each.per_day) if rate is not None]
+        assert all(number > 0 for number in (*rates, each.connections or 1, each.recipients or 1))
+        assert rates == sorted(rates)  # more a day than an hour, more an hour than a minute
+        assert rates or each.connections
+
+
+def test_the_limits_of_microsoft_are_those_of_its_page():
+    # “SMTP submission improvements”: three connections at once, 30 messages a minute, 10,000 recipients a day.
+    limits = find_provider_by_host("smtp.office365.com").limits
+    assert (limits.per_minute, limits.per_hour, limits.per_day, limits.connections) == (30, None, 10_000, 3)
+
+
+def test_what_the_service_itself_did_not_say_is_named_so():
+    by_name = {each.name: each for each in providers()}
+    assert by_name["Fastmail"].evidence == by_name["Fastmail"].source
+    for name in ("GMX", "IONOS (Germany)"):  # somebody else's page, and none
+        assert by_name[name].evidence == f"not verified at the service itself; see {by_name[name].source}"
+    assert sum(each.evidence == each.source for each in providers()) >= 14
 
 
 @pytest.mark.parametrize(("provider", "domain"), [(each, domain) for each in providers() for domain in each.domains], ids=str)
