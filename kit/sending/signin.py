@@ -187,7 +187,7 @@ async def sign_in(
     else:
         finding = refusal(reply, "auth", profile)
         outcome = outcome_of(finding.cause, reply.code)
-        if mechanism == "EXTERNAL" and outcome is Outcome.FAILURE:
+        if mechanism == "EXTERNAL" and outcome is Outcome.FAILURE and finding.cause is not Cause.CERTIFICATE:
             finding = found("external-refused", profile, reply.text)
         if verdict.gave_up:
             outcome = Outcome.ABORTED

@@ -8,12 +8,15 @@ import json
 import re
 import secrets
 import time
+from dataclasses import replace
 
 import pytest
 
 import kit
 from kit.model import Profile, Security, Severity
 from kit.redact import Secret
+from kit.sending.message import build_test_message
+from tests.servers.openssl_server import client_file
 from tests.servers.postfix_dovecot import postfix_with_dovecot
 
 pytestmark = pytest.mark.needs("postfix", "dovecot", "syslog")
@@ -26,7 +29,7 @@ MECHANISMS = ["SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN", "CRAM-MD5", "OAU
 
 @pytest.fixture(scope="module")
 def servers():
-    with postfix_with_dovecot(mechanisms="plain login cram-md5 scram-sha-1 scram-sha-256", token_key=KEY) as running:
+    with postfix_with_dovecot(mechanisms="plain login cram-md5 scram-sha-1 scram-sha-256 external", token_key=KEY) as running:
         yield running
 
 
@@ -92,3 +95,52 @@ async def test_where_the_strongest_is_refused_the_kit_does_not_try_the_next(serv
     assert re.findall(r" auth=(\S+)", log) == ["0/1"]
     assert result.attempt.mechanism == "SCRAM-SHA-256"
     assert any("SCRAM" in finding.title and finding.severity is Severity.NOTE for finding in result.findings)
+
+
+# --- by certificate ----------------------------------------------------------------------------------------------
+
+
+async def check_dovecot(servers, tmp_path, name, issuer, user=USER):
+    """At Dovecot's own submission service: the result, and what it logged of the sign-in."""
+    seen = len(servers.log().encode())
+    profile = Profile(
+        host=servers.host,
+        port=servers.dovecot_submission_port,
+        security=Security.STARTTLS,
+        user=user,
+        cert_file=client_file(tmp_path, name, issuer),
+        ca_file=servers.ca_file,
+        timeout=10.0,
+    )
+    result = await kit.check(profile, budget=tmp_path / "attempts")
+    return result, servers.wait_for(r"submission-login: (Login|Disconnected): [^\n]*method=EXTERNAL", after=seen)
+
+
+@pytest.mark.parametrize("user", [USER, None])  # None: whoever the certificate says
+async def test_a_certificate_signs_in_to_dovecot_without_a_password(servers, tmp_path, user, signed_in):
+    result, log = await check_dovecot(servers, tmp_path, USER, servers.clients, user)
+    assert not [finding for finding in result.findings if finding.severity is Severity.ERROR]
+    assert (result.attempt.outcome, result.attempt.mechanism, result.attempt.user) == ("success", "EXTERNAL", user)
+    assert re.findall(r"Login: user=<(\S+)>, method=EXTERNAL", log) == [USER]
+    signed_in("kit → Dovecot submission", "EXTERNAL", "signed in")
+
+
+@pytest.mark.parametrize(("name", "known"), [("bob@example.test", True), (USER, False)])
+async def test_a_certificate_of_somebody_else_is_one_failed_try(servers, tmp_path, name, known, signed_in):
+    result, log = await check_dovecot(servers, tmp_path, name, servers.clients if known else None)
+    (error,) = [finding for finding in result.findings if finding.severity is Severity.ERROR]
+    assert (result.attempt.outcome, error.cause) == ("failure", "certificate")
+    assert re.findall(r"\(auth failed, (\d+) attempts", log) == ["1"]
+    signed_in("kit → Dovecot submission", "EXTERNAL", "refused")
+
+
+async def test_postfix_keeps_dovecots_external_from_clients_and_takes_mail_by_certificate_alone(servers, tmp_path):
+    profile = Profile(host=servers.host, port=servers.smtp_port, security=Security.STARTTLS, ca_file=servers.ca_file, timeout=10.0)
+    known = replace(profile, cert_file=client_file(tmp_path, "printer", servers.clients))
+    result = await kit.check(replace(known, user=USER), budget=tmp_path / "attempts")
+    assert result.attempt is None  # smtpd_sasl_mechanism_filter = !external, by default
+    message = build_test_message(USER, ["somebody@elsewhere.test"])
+    for settings, accepted in ((known, ("somebody@elsewhere.test",)), (profile, ())):
+        sent = await kit.send(settings, message, dry_run=True)
+        assert sent.accepted == accepted, sent.findings
+        assert sent.attempt is None

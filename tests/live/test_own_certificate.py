@@ -6,9 +6,9 @@ import shutil
 import ssl
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from cryptography.x509.oid import ExtendedKeyUsageOID
 
 import kit
 from kit.checks.survey import survey
@@ -20,7 +20,7 @@ from kit.sending.message import build_test_message
 from kit.sending.own_certificate import present_certificate
 from kit.sending.transport import tls_context
 from tests.live.check_servers import make_pki, serve, smtp
-from tests.servers.openssl_server import certify, s_server
+from tests.servers.openssl_server import certify, client_file, s_server
 
 PROFILE = Profile(host="127.0.0.1", port=465, security=Security.TLS, timeout=5)
 
@@ -137,8 +137,7 @@ def made(tmp_path):
     clients = certify("the clients' authority", authority=True)
     (tmp_path / "clients.pem").write_bytes(clients.pem)
     for name, issuer, days in (("good", clients, (-1, 9)), ("stranger", None, (-1, 9)), ("expired", clients, (-9, -1))):
-        own = certify("alice", issuer, days=days, usage=ExtendedKeyUsageOID.CLIENT_AUTH)
-        (tmp_path / f"{name}.pem").write_bytes(own.pem + own.key_pem)
+        Path(client_file(tmp_path, "alice", issuer, days=days)).rename(tmp_path / f"{name}.pem")
     return tmp_path
 
 

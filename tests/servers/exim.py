@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kit.sandbox.authority import issue
+from tests.servers.openssl_server import Signed, certify
 
 USER, PASSWORD = "alice", "good-alice"
 _NOBODY_ELSE = 64_123  # a number of user and group that no system gives away
@@ -26,10 +27,13 @@ _IN_A_NAMESPACE = ("unshare", "--mount")
 
 @dataclass(frozen=True, kw_only=True)
 class Exim:
-    """Where it is. `port` takes STARTTLS, `tls_port` speaks TLS from the first byte."""
+    """Where it is. `port` takes STARTTLS, `tls_port` speaks TLS from the first byte. Clients are asked for a certificate by
+    `clients`; at `strict_port`, which takes STARTTLS, nobody gets on without one."""
 
     port: int
     tls_port: int
+    strict_port: int
+    clients: Signed
     ca_file: str
     log_file: Path
     host: str = "localhost"
@@ -62,7 +66,7 @@ def _number() -> int | None:
 
 @contextlib.contextmanager
 def exim() -> Iterator[Exim]:
-    """PLAIN, LOGIN and CRAM-MD5 under TLS, for one user."""
+    """PLAIN, LOGIN and CRAM-MD5 under TLS, for one user; EXTERNAL for whose certificate is good."""
     binary = find_exim()
     assert binary
     with tempfile.TemporaryDirectory(prefix="kit-exim-") as made:
@@ -71,7 +75,10 @@ def exim() -> Iterator[Exim]:
         (folder / "tls").mkdir()
         ca_file, server_file = issue(folder / "tls")
         ports = _free_ports()
-        server = Exim(port=ports[0], tls_port=ports[1], ca_file=str(ca_file), log_file=folder / "log-main")
+        clients = certify("the clients' authority", authority=True)
+        (folder / "tls/clients.pem").write_bytes(clients.pem)
+        names = ("port", "tls_port", "strict_port")
+        server = Exim(**dict(zip(names, ports, strict=True)), clients=clients, ca_file=str(ca_file), log_file=folder / "log-main")
         start = [binary, "-bdf", "-C", str(folder / "conf")]
         if (number := _number()) is None:
             number = _NOBODY_ELSE
@@ -87,9 +94,12 @@ spool_directory = {folder}/spool
 log_file_path = {folder}/log-%s
 log_selector = +smtp_no_mail +pid
 local_interfaces = 127.0.0.1
-daemon_smtp_ports = {server.port} : {server.tls_port}
+daemon_smtp_ports = {server.port} : {server.tls_port} : {server.strict_port}
 tls_on_connect_ports = {server.tls_port}
 tls_certificate = {server_file}
+tls_verify_certificates = {folder}/tls/clients.pem
+tls_try_verify_hosts = *
+tls_verify_hosts = ${{if eq{{$received_port}}{{{server.strict_port}}}{{*}}}}
 tls_advertise_hosts = *
 auth_advertise_hosts = ${{if def:tls_in_cipher {{*}}}}
 host_lookup =
@@ -113,6 +123,13 @@ CRAM:
   driver = cram_md5
   public_name = CRAM-MD5
   server_secret = ${{if eq{{$auth1}}{{{USER}}}{{{PASSWORD}}}fail}}
+  server_set_id = $auth1
+CERT:
+  driver = external
+  public_name = EXTERNAL
+  server_advertise_condition = $tls_in_certificate_verified
+  server_param2 = ${{certextract{{subject,CN}}{{$tls_in_peercert}}}}
+  server_condition = ${{if eq{{$auth1}}{{$auth2}}}}
   server_set_id = $auth1
 """)
         (folder / "tls").chmod(0o755)
@@ -138,7 +155,7 @@ def _wait(process: subprocess.Popen[bytes], server: Exim) -> None:
 
 
 def _free_ports() -> list[int]:
-    doors = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    doors = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
     ports = [door.getsockname()[1] for door in doors]
     for door in doors:
         door.close()

@@ -78,6 +78,14 @@ def certify(
     return Signed(builder.sign(issuer.key if issuer else key, hashes.SHA256()), key)
 
 
+def client_file(folder: Path, name: str, issuer: Signed | None, *, days: tuple[float, float] = (-1, 90)) -> str:
+    """Where certificate and key of a client of that name stand."""
+    own = certify(name, issuer, days=days, usage=ExtendedKeyUsageOID.CLIENT_AUTH)
+    path = folder / f"{own.certificate.serial_number}.pem"
+    path.write_bytes(own.pem + own.key_pem)
+    return str(path)
+
+
 def sign_weakly(signed: Signed, issuer: Signed, digest: str) -> Signed:
     """The same certificate, but signed with `md5` or `sha1`, which only the command still does."""
     with tempfile.TemporaryDirectory() as name:

@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kit.sandbox.authority import issue
+from tests.servers.openssl_server import Signed, certify
 from tests.servers.syslog import syslog
 
 HOST = "mx.example.test"
@@ -33,12 +34,13 @@ _PORTS = ("smtp", "submission", "submissions", "imap", "imaps", "dovecot_submiss
 
 @dataclass(frozen=True, kw_only=True)
 class Servers:
-    """Where the servers are. `users` maps full addresses to passwords."""
+    """Where the servers are. `users` maps full addresses to passwords; certificates of users are by `clients`."""
 
     folder: Path
     ca_file: str
     log_file: Path
     users: Mapping[str, str]
+    clients: Signed
     smtp_port: int
     submission_port: int
     submissions_port: int
@@ -88,7 +90,7 @@ def postfix_with_dovecot(
     Args:
         users: names and passwords.
         stamp: gives the time that a line is logged with.
-        mechanisms: in Dovecot's spelling.
+        mechanisms: in Dovecot's spelling. With external both servers ask for certificates, and Dovecot lets in whom one names.
         token_key: with it they take bearer tokens too, JWTs signed with it by HS256.
     """
     ports = _free_ports()
@@ -99,14 +101,17 @@ def postfix_with_dovecot(
     with made, syslog(folder, stamp) as prefix, _ended_with_the_run(folder):
         (folder / "tls").mkdir()
         ca_file, server_file = issue(folder / "tls")
+        clients = certify("the clients' authority", authority=True)
+        (folder / "tls/clients.pem").write_bytes(clients.pem)
         servers = Servers(
             folder=folder,
             ca_file=str(ca_file),
             log_file=folder / "mail.log",
+            clients=clients,
             users={f"{name}@{DOMAIN}": password for name, password in users.items()},
             **{f"{name}_port": port for name, port in ports.items()},
         )
-        _configure_postfix(servers, server_file)
+        _configure_postfix(servers, server_file, mechanisms)
         _configure_dovecot(servers, server_file, mechanisms, token_key)
         _run(folder, *prefix, "postfix", "-c", str(folder / "postfix"), "check")  # makes the folder in which Dovecot opens a socket
         _run(folder, *prefix, "dovecot", "-c", str(folder / "dovecot/dovecot.conf"))
@@ -150,6 +155,7 @@ hostname = {HOST}
 submission_relay_host = 127.0.0.1
 submission_relay_port = {servers.smtp_port}
 {_tokens(run, token_key) if token_key else ""}
+{_CERTIFICATES.format(folder=folder) if "external" in mechanisms else ""}
 passdb {{
   driver = passwd-file
   mechanisms = {mechanisms}
@@ -190,6 +196,19 @@ service auth {{
 """)
 
 
+_CERTIFICATES = """
+ssl_ca = <{folder}/tls/clients.pem
+ssl_verify_client_cert = yes
+ssl_require_crl = no
+auth_ssl_username_from_cert = yes
+passdb {{
+  driver = static
+  mechanisms = external
+  args = nopassword=y
+}}
+"""
+
+
 def _tokens(run: Path, key: bytes) -> str:
     """Where Dovecot finds the key of a token that names no other, and how it checks tokens by itself."""
     keys = run / "keys"
@@ -209,7 +228,7 @@ passdb {{
 """
 
 
-def _configure_postfix(servers: Servers, server_file: Path) -> None:
+def _configure_postfix(servers: Servers, server_file: Path, mechanisms: str) -> None:
     folder, conf = servers.folder, servers.folder / "postfix"
     conf.mkdir()
     (folder / "data").mkdir()
@@ -246,7 +265,9 @@ smtpd_tls_security_level = may
 smtpd_tls_cert_file = {server_file}
 smtpd_tls_key_file = {server_file}
 smtpd_tls_loglevel = 1
-smtpd_relay_restrictions = permit_sasl_authenticated, reject_unauth_destination
+smtpd_tls_CAfile = {folder}/tls/clients.pem
+smtpd_tls_ask_ccert = {"yes" if "external" in mechanisms else "no"}
+smtpd_relay_restrictions = permit_sasl_authenticated, permit_tls_all_clientcerts, reject_unauth_destination
 smtpd_authorized_xclient_hosts = 127.0.0.0/8
 smtpd_client_connection_count_limit = 0
 smtpd_soft_error_limit = 1000
