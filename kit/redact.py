@@ -120,10 +120,11 @@ def mask(text: str, secrets: Iterable[Secret] = ()) -> str:
 def mask_lines(lines: Sequence[str]) -> list[str]:
     """`mask` of each line, at the cost of one pass over all where hardly any of them gives something away."""
     text = "\n".join(lines).encode("utf-8", "surrogatepass").lower()
-    if text.count(b"\n") >= len(lines):
+    found = _word_finder()(text)
+    if found and text.count(b"\n") >= len(lines):
         return [mask(line) for line in lines]  # a line that holds a line end cannot be found again by counting them
     masked, number, position = list(lines), 0, 0
-    for _, start, _ in _word_finder()(text):
+    for _, start, _ in found:
         number += text.count(b"\n", position, start)
         position = start
         masked[number] = mask(masked[number])

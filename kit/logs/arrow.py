@@ -7,7 +7,7 @@ that a command which needs no frame should not pay.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -27,9 +27,12 @@ def micros(times: pa.Array) -> npt.NDArray[np.int64]:
 
 def texts(values: Sequence[str | None]) -> pa.Array:
     """Texts, None as null."""
-    known = _bits(np.array([value is not None for value in values], bool)) if None in values else None
-    present = [value or "" for value in values]
-    joined = "".join(present)
+    known, present = None, cast("Sequence[str]", values)
+    try:
+        joined = "".join(present)
+    except TypeError:  # one is None
+        known, present = _bits(np.array([value is not None for value in values], bool)), [value or "" for value in values]
+        joined = "".join(present)
     lengths = map(len, present if joined.isascii() else [text.encode("utf-8", "replace") for text in present])
     ends = np.zeros(len(present) + 1, np.int32)
     np.cumsum(np.fromiter(lengths, np.int32, len(present)), out=ends[1:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -112,7 +113,11 @@ class Words:
 
     def numbers(self, texts: Texts) -> Numbers:
         """The numbers of many."""
-        return np.fromiter(map(self._numbers.__getitem__, texts), np.int32, len(texts))
+        return np.frombuffer(struct.pack(f"{len(texts)}i", *map(self._numbers.__getitem__, texts)), np.int32)
+
+    def name(self, number: int) -> str | None:
+        """The text of a number."""
+        return self._names[number] if number < len(self._names) else self.names()[number]
 
     def names(self) -> list[str | None]:
         """The texts by number."""
@@ -132,7 +137,7 @@ class Column:
         self._view = np.frombuffer(self._which, np.int32)
 
     def __getitem__(self, place: int) -> str | None:
-        return self.words.names()[self._which[place]]
+        return self.words.name(self._which[place])
 
     def __setitem__(self, place: int, text: str | None) -> None:
         self._which[place] = self.words.number(text)

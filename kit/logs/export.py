@@ -54,7 +54,7 @@ def _parquet(path: str) -> Iterator[Write]:
 
     # What hardly ever repeats gains nothing from a dictionary, and nobody asks for texts from one to another.
     words = [field.name for field in SCHEMA if pa.types.is_dictionary(field.type)]
-    with pq.ParquetWriter(path, SCHEMA, compression="zstd", compression_level=1, use_dictionary=words, write_statistics=["time"]) as writer:
+    with pq.ParquetWriter(path, SCHEMA, compression="snappy", use_dictionary=words, write_statistics=["time"]) as writer:
         yield writer.write_table
 
 

@@ -162,7 +162,7 @@ class Joiner:
     def _verdict(self, held: Attempts, i: int, origin: str, ip: str, user: str | None, outcome: str) -> None:
         second = held.seconds[i]
         self._connection(origin, second, ip).failures += 1
-        if outcome == _FAILURE and abs(second - self._trouble_at.get(origin, _LONG_AGO)) <= DISORDER:
+        if self._trouble_at and outcome == _FAILURE and abs(second - self._trouble_at.get(origin, _LONG_AGO)) <= DISORDER:
             held.columns["outcome"][i], held.columns["cause"][i] = Outcome.SERVER_ERROR.value, Cause.BACKEND_UNAVAILABLE.value
             return
         if outcome not in _JUDGED:

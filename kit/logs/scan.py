@@ -123,7 +123,7 @@ def _attempt(line_class: LineClass, lines: list[str], which: Ints) -> Generator[
         return which
     rows = line_class.match("\n".join([lines[i] for i in which.tolist()]))
     columns = list(zip(*rows, strict=True))
-    if "" not in columns[0]:
+    if all(columns[0]):
         yield line_class, which, columns
         return which[:0]
     matched = np.array([text != "" for text in columns[0]], bool)
@@ -168,9 +168,7 @@ class Scanner:
             ends = np.append(ends, len(block))
         chosen, needles = self._candidates(block, ends)
         starts = np.where(chosen > 0, ends[chosen - 1] + 1, 0)
-        bounds = zip(starts.tolist(), ends[chosen].tolist(), strict=True)
-        lines = [str(block[a:b], "utf-8", "replace").removesuffix("\r") for a, b in bounds]
-        broken = _broken_lines(block, ends)
+        lines, broken = _texts(block, ends, starts.tolist(), ends[chosen].tolist())
         if broken:
             numbers = chosen.tolist()
             into.broken.update(len(into.lines) + i for i, line in enumerate(numbers) if line in broken)
@@ -254,10 +252,18 @@ def _integers(values: Sequence[int]) -> Ints:
     return np.frombuffer(struct.pack(f"{len(values)}q", *values), np.int64)
 
 
+def _texts(block: memoryview, ends: Ints, starts: list[int], stops: list[int]) -> tuple[list[str], set[int]]:
+    """Those pieces of a block as text, and which of all its lines are no UTF-8."""
+    bounds = zip(starts, stops, strict=True)
+    try:
+        text = str(block, "ascii")
+    except UnicodeDecodeError:
+        return [str(block[a:b], "utf-8", "replace").removesuffix("\r") for a, b in bounds], _broken_lines(block, ends)
+    return [text[a:b].removesuffix("\r") for a, b in bounds], set()
+
+
 def _broken_lines(block: memoryview, ends: Ints) -> set[int]:
     """The lines of a block that are no UTF-8."""
-    if np.frombuffer(block, np.uint8).max(initial=0) < 128:
-        return set()
     broken, start = set(), 0
     for i, end in enumerate(ends.tolist()):
         try:

@@ -38,7 +38,7 @@ class Try:
     @property
     def alive(self) -> bool:
         """Whether it is an attempt of its own."""
-        return bool(self.held.alive[self.place])
+        return self.held.alive[self.place] == 1
 
     def drop(self) -> None:
         """It is a part of another attempt."""
