@@ -55,7 +55,7 @@ def profile_add(name: str, host: str | None, address: str | None, password_stdin
     _print_profile(profile)
     provider = find_provider(address) if address else None
     if provider:
-        click.echo(f"As the password {provider.name} wants {provider.password}.")
+        click.echo(f"As the password {provider.name} wants {provider.password} ({provider.evidence}).")
     if profile.user is not None:
         _offer_vault(profile, secret)
 
