@@ -9,12 +9,13 @@ from itertools import combinations
 from typing import Final
 
 from kit.checks.chain import Chain
+from kit.checks.keywords import differing
 from kit.model import Finding, Probe, Profile, Security
 from kit.sending.findings import found
 
 # Cisco's "ESMTP inspection" and its like overwrite what they do not want a client to see.
 _REWRITTEN: Final = re.compile(r"\bX{4,}[A-Z]?\b|^\*{6,}")
-_WHO_MATTERS: Final = ("STARTTLS", "AUTH", "SIZE", "SMTPUTF8", "PIPELINING", "8BITMIME")
+_MAIL_PORTS: Final = (25, 465, 587, 2525)  # a port of another number may well be the sandbox's
 
 
 def judge(profile: Profile, probes: tuple[Probe, ...]) -> tuple[Finding, ...]:
@@ -35,25 +36,28 @@ def _families(profile: Profile, probes: tuple[Probe, ...]) -> Iterator[Finding]:
         up, down = (one, other) if one.connected else (other, one)
         if up.connected and not down.connected:
             yield found("family-dead", profile, f"{up.family} {up.address} answers", _told(down))
-        elif up.connected:
-            for name in _WHO_MATTERS:
-                has, lacks = (one, other) if name in one.extensions else (other, one)
-                if name in has.extensions and name not in lacks.extensions:
-                    yield found("families-differ", profile, f"{name}: offered over {has.family}, not over {lacks.family}")
-            if set(one.mechanisms) != set(other.mechanisms):
-                yield found(
-                    "families-differ", profile, *(f"AUTH over {p.family}: {' '.join(p.mechanisms) or 'none'}" for p in (one, other))
-                )
+        elif up.connected and (evidence := [*differing(one, other), *_outcomes(one, other)]):
+            yield found("families-differ", profile, *evidence)
+
+
+def _outcomes(*pair: Probe) -> Iterator[str]:
+    """Where it led, if not to the same over both families."""
+    if len({probe.problem.title if probe.problem else "" for probe in pair}) > 1:
+        yield from (f"over {probe.family}: {probe.problem.title}" for probe in pair if probe.problem)
+    elif len({frozenset(probe.mechanisms) for probe in pair}) > 1:
+        yield from (f"AUTH over {probe.family}: {' '.join(probe.mechanisms) or 'none'}" for probe in pair)
 
 
 def _ports(profile: Profile, probes: tuple[Probe, ...]) -> Iterator[Finding]:
     by_port = {port: [p for p in probes if p.port == port] for port in {p.port for p in probes}}
+    usable = {port for port, tried in by_port.items() if any(p.connected for p in tried)}
+    if probes and not usable and profile.port in _MAIL_PORTS and any(key.startswith("BINDER_") for key in os.environ):
+        yield found("binder-no-mail", profile, *map(_told, probes))
+        return
     if len(by_port) < 2:
         return
-    usable = {port for port, tried in by_port.items() if any(p.connected for p in tried)}
     if not usable:
-        name = "binder-no-mail" if any(key.startswith("BINDER_") for key in os.environ) else "no-port-answers"
-        yield found(name, profile, *map(_told, probes))
+        yield found("no-port-answers", profile, *map(_told, probes))
         return
     if 587 in usable and 465 in by_port and 465 not in usable:
         yield found("only-587", profile, *map(_told, by_port[465]))

@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 from kit.checks.chain import Chain, VersionProbe, judge_chain, judge_versions
 from kit.checks.differences import judge, judge_external
 from kit.checks.dns import DnsView, probe_dns
+from kit.checks.keywords import judge_keywords
 from kit.checks.policies import judge_dns
 from kit.model import Cause, CheckResult, Finding, Probe, Profile, Security, Severity
 from kit.profiles import build_profile
@@ -105,6 +106,7 @@ async def survey(
     findings = [
         *(judge_dns(dns, chain, now) if dns else ()),
         *judge(profile, tuple(probes)),
+        *judge_keywords(profile, tuple(probes)),
         *(judge_versions(versions, profile) if versions else ()),
         *(judge_chain(chain, profile, now) if chain else ()),
         *(judge_external(chain, profile, tuple(probes)) if chain else ()),

@@ -22,7 +22,7 @@ def probe(
     port=587, *, family="IPv4", connected=True, tls="TLSv1.3", clear=(), mechanisms=("PLAIN",), extensions=("AUTH", "STARTTLS"), lines=()
 ):
     security = Security.TLS if port == 465 else Security.STARTTLS
-    reply = Reply(code=250, lines=tuple(lines), enhanced=None, raw=b"") if lines else None
+    reply = Reply(code=250, lines=tuple(lines or ("mail.example.test", *extensions))) if connected else None
     return Probe(
         port=port,
         security=security,
