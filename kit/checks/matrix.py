@@ -73,8 +73,9 @@ def _rate(security: Security, mechanism: str) -> Rating:
 
 
 def _is_meant(profile: Profile, mechanism: str) -> bool:
-    """The one that the profile names, else any that takes a password."""
-    return mechanism in MECHANISMS and (mechanism == profile.mechanism or (profile.mechanism is None and MECHANISMS[mechanism].by_itself))
+    """The one that the profile names, else any that takes a password or the profile's certificate."""
+    own = profile.mechanism or (profile.cert_file and "EXTERNAL")
+    return mechanism in MECHANISMS and (mechanism == own or (profile.mechanism is None and MECHANISMS[mechanism].by_itself))
 
 
 def _rank(port: int, security: Security) -> tuple[int, bool, int]:

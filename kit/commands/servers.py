@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, NoReturn, Unpack
 
 import click
 
 from kit.commands.common import find_secret, find_target, finish, print_json, server_options
 from kit.errors import UsageError
-from kit.model import Step
+from kit.model import CheckResult, Step
 
 if TYPE_CHECKING:
+    from kit.checks.discovery import Discovery
     from kit.profiles import Options
 
 
@@ -30,14 +31,12 @@ def check_command(
 ) -> None:
     """Take a server's settings apart, step by step; with a user and a password sign in, once. TARGET: a host, a mail address, or a profile."""
     import asyncio
-    from dataclasses import replace
 
     from kit.auth.budget import ATTEMPTS_AN_HOUR
     from kit.checks import text
     from kit.checks.ladder import MOST_CONNECTIONS, check, check_settings
     from kit.checks.matrix import ways
     from kit.checks.survey import USUAL, Survey, survey, together
-    from kit.model import CheckResult, to_plain
     from kit.profiles import names_a_port
 
     profile, found = find_target(target, ask_third_parties=ask_third_parties, **options)
@@ -64,18 +63,8 @@ def check_command(
         )
 
     around, result = asyncio.run(look())
-    result = together(around, result)
-    if found:
-        result = replace(result, findings=(*found.findings, *result.findings))
-    if as_json:
-        print_json(
-            to_plain(result)
-            | {name: getattr(around, name) for name in ("dns", "probes", "versions", "chain")}
-            | {"ways": ways(around.probes, profile)}
-        )
-    else:
-        click.echo("\n" + text.findings_text(result.findings))
-    finish(all_well=result.ok)
+    more = {name: getattr(around, name) for name in ("dns", "probes", "versions", "chain")} | {"ways": ways(around.probes, profile)}
+    _conclude(together(around, result), found, as_json=as_json, **more)
 
 
 @click.command("send")
@@ -100,7 +89,6 @@ def send_command(
 ) -> None:
     """Send one test message, and say what became of it. TARGET: a host, a mail address, or a profile."""
     import asyncio
-    from dataclasses import replace
 
     from kit.auth.budget import ATTEMPTS_AN_HOUR
     from kit.checks import text
@@ -134,12 +122,22 @@ def send_command(
             attempts_an_hour=attempts or ATTEMPTS_AN_HOUR,
         )
     )
+    _conclude(result, found, as_json=as_json)
+
+
+def _conclude(result: CheckResult, found: Discovery | None, *, as_json: bool, **more: object) -> NoReturn:
+    """What came of it, with what the way to the target had to say, as one document or in words; and the exit code."""
+    from dataclasses import replace
+
+    from kit.checks.text import findings_text
+    from kit.model import SendResult, to_plain
+
     if found:
         result = replace(result, findings=(*found.findings, *result.findings))
     if as_json:
-        print_json(result)
+        print_json(to_plain(result) | more)
     else:
-        click.echo("\n" + text.findings_text(result.findings))
-        if any(step.name == "data" for step in result.steps):
+        click.echo("\n" + findings_text(result.findings))
+        if isinstance(result, SendResult) and any(step.name == "data" for step in result.steps):
             click.echo(f"\n  Message-ID {result.message_id}, {result.round_trips} round trips")
     finish(all_well=result.ok)

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+import ssl
 import sys
 
 import pytest
@@ -16,6 +17,7 @@ from kit.checks.discovery import Candidate, Source, Told, judge
 from kit.cli import main
 from kit.model import Security
 from tests.live.check_servers import make_pki, serve, smtp
+from tests.servers.openssl_server import client_file
 
 PASSWORD = "correct horse 7"
 
@@ -31,9 +33,9 @@ def env(tmp_path):
     }
 
 
-async def start(env, *arguments, stdin=asyncio.subprocess.DEVNULL):
+async def start(env, *arguments, stdin=asyncio.subprocess.DEVNULL, command="check"):
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "kit", "check", *map(str, arguments)),
+        *(sys.executable, "-m", "kit", command, *map(str, arguments)),
         stdin=stdin,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -288,6 +290,48 @@ async def test_on_a_terminal_the_password_is_asked_for_and_not_shown(env, tmp_pa
     finally:
         os.close(ours)
         os.close(theirs)
+
+
+@pytest.mark.needs("linux")
+@pytest.mark.parametrize("command", ["check", "send"])
+async def test_a_certificate_signs_in_and_nobody_is_asked_for_a_password(env, tmp_path, command):
+    import pty  # Windows has none
+
+    pki, certificate = make_pki(tmp_path), client_file(tmp_path, "anna", None)
+    tls = pki.server()
+    tls.load_verify_locations(certificate)
+    tls.verify_mode = ssl.CERT_REQUIRED
+    said = smtp({b"EHLO": b"250-mail.example.test\r\n250 AUTH PLAIN EXTERNAL\r\n", b"DATA": b"354 go\r\n"})
+    target = ("127.0.0.1", *(("--to", "b@example.com", "--from", "anna@example.com", "--dry-run") if command == "send" else ()))
+    ours, theirs = pty.openpty()
+    try:
+        async with serve(said, tls=tls) as server:
+            options = ("--port", server.port, "--security", "tls", "--user", "anna", "--ca", pki.ca_file, "--cert", certificate)
+            process = await start(env, *target, *options, stdin=theirs, command=command)
+            out, err = await asyncio.wait_for(process.communicate(), 30)
+            assert [line for line in server.heard if line.startswith(b"AUTH")] == [b"AUTH EXTERNAL YW5uYQ=="]
+        assert process.returncode == 0, out + err
+        assert b"one sign-in by certificate, where that is offered" in out
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+@pytest.mark.parametrize("command", ["check", "send --to b@example.com --from a@example.com"])
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--cert missing.pem", "missing.pem: it cannot be read (No such file or directory). Give a PEM file"),
+        ("--key me.pem", "--key: a key without its certificate is of no use. Add --cert FILE"),
+        ("--mechanism EXTERNAL", "Add --cert FILE"),
+    ],
+)
+def test_a_certificate_that_is_not_there_is_said_before_anything_else(monkeypatch, tmp_path, command, options, said):
+    monkeypatch.setenv("KIT_CONFIG_DIR", str(tmp_path))
+    name, *rest = command.split()
+    result = CliRunner().invoke(main, [name, "mail.example.test", *rest, *options.split()])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in result.stderr
 
 
 async def test_what_a_server_says_cannot_move_the_cursor(env):

@@ -24,6 +24,8 @@ from kit.widgets.send import SendPanel
 from kit.widgets.server import ServerForm
 from kit.widgets.start import StartPanel
 from kit.widgets.trend import TrendPanel
+from tests.live.check_servers import make_pki, serve, smtp
+from tests.servers.openssl_server import client_file
 from tests.widgets.pages import Page, assert_harmless, shown, state
 from tests.widgets.test_trend_panel import HOSTILE
 
@@ -245,6 +247,23 @@ def test_a_hostile_reply_is_explained_and_does_not_act(words):
 
 
 # ------------------------------------------------------------------------------------------------ parts
+
+
+async def test_a_certificate_goes_with_another_server_and_signs_in_only_where_that_is_wanted(tmp_path, monkeypatch):
+    tls = make_pki(tmp_path).server()
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))  # the form has no field for authorities
+    panel = CheckPanel()
+    panel.form.kind.value = panel.form.kind.options[-1]
+    panel.form.cert.value = f" {client_file(tmp_path, 'anna', None)} "
+    panel.others.value = False
+    said = smtp({b"EHLO": b"250-mail.example.test\r\n250 AUTH PLAIN EXTERNAL\r\n"})
+    for wanted in (False, True):
+        panel.sign_in.value = wanted
+        async with serve(said, tls=tls) as server:
+            panel.form.host.value, panel.form.security.value, panel.form.port.value = "127.0.0.1", "tls", server.port
+            await press(panel)
+            assert (b"AUTH EXTERNAL =" in server.heard) is wanted
+        assert (panel.result.attempt is not None) is wanted
 
 
 @pytest.mark.parametrize("panel", [CheckPanel, SendPanel, ServerForm, StartPanel, ExplainPanel, LogPanel, TrendPanel])
