@@ -57,7 +57,7 @@ def check_command(
         )
         if known := ways(around.probes, profile):
             say(f"\n{text.ways_text(known)}")
-        say("\n" + text.plan(profile, connections=1 if gentle else MOST_CONNECTIONS, signs_in=secret is not None))
+        say("\n" + text.plan(profile, connections=1 if gentle else MOST_CONNECTIONS, secret=secret))
         return around, await check(
             profile, secret, target=target, on_step=lambda step: say(text.step_line(step)), gentle=gentle, attempts_an_hour=limit
         )
@@ -101,7 +101,7 @@ def send_command(
         raise UsageError("nobody is named as sender", where="--from", next_step="Add --from YOU@EXAMPLE.COM, or --user")
     message = build_test_message(sender, recipients, subject=subject)
     secret = find_secret(profile, password_stdin=password_stdin)
-    announce = [text.plan(profile, connections=1 if gentle else MOST_CONNECTIONS, signs_in=secret is not None)]
+    announce = [text.plan(profile, connections=1 if gentle else MOST_CONNECTIONS, secret=secret)]
     if found:
         announce.append(text.discovery_text(found) + "\n")
 

@@ -73,8 +73,7 @@ class CheckPanel(w.VBox):
             self._ways.value = ways_html(ways(around.probes, profile))
             # A mechanism that wants a password, and none: the certificate is shown, and nobody signs in with it.
             climbed = profile if self.sign_in.value or not profile.cert_file else replace(profile, mechanism="PLAIN")
-            signs_in = secret is not None and bool(profile.user)
-            self.status.value = say(plan(climbed, connections=MOST_CONNECTIONS, signs_in=signs_in))
+            self.status.value = say(plan(climbed, connections=MOST_CONNECTIONS, secret=secret if profile.user else None))
             steps: list[Step] = []
             result = await check(climbed, secret, on_step=lambda step: self._show_step(steps, step), budget=chosen.budget)
         self.result = together(around, result)

@@ -9,13 +9,16 @@ import os
 import signal
 import ssl
 import sys
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
 
 from kit.checks.discovery import Candidate, Source, Told, judge
+from kit.checks.text import plan
 from kit.cli import main
-from kit.model import Security
+from kit.model import Profile, Security
+from kit.redact import Secret
 from tests.live.check_servers import make_pki, serve, smtp
 from tests.servers.openssl_server import client_file
 
@@ -315,6 +318,20 @@ async def test_a_certificate_signs_in_and_nobody_is_asked_for_a_password(env, tm
     finally:
         os.close(ours)
         os.close(theirs)
+
+
+def test_the_plan_says_who_would_sign_in_and_how():
+    profile = Profile(host="mail.example.test", port=465, security=Security.TLS, user="anna")
+    shown = replace(profile, cert_file="me.pem")
+    for settings, secret, said in (
+        (profile, None, "no sign-in"),
+        (profile, Secret("x"), "one sign-in as anna"),
+        (shown, Secret("x"), "one sign-in as anna"),
+        (shown, None, "one sign-in by certificate, where that is offered"),
+        (replace(shown, mechanism="PLAIN"), None, "no sign-in"),
+        (replace(shown, mechanism="EXTERNAL"), Secret("x"), "one sign-in by certificate"),
+    ):
+        assert plan(settings, connections=1, secret=secret).rpartition(", security tls: ")[2] == f"one connection, {said}"
 
 
 @pytest.mark.parametrize("command", ["check", "send --to b@example.com --from a@example.com"])
