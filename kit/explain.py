@@ -17,12 +17,12 @@ from typing import Any, Final
 
 from kit.auth.blobs import explain_blobs
 from kit.errors import KnowledgeError
+from kit.knowledge.findings import EVIDENCE_LIMIT
 from kit.knowledge.load import load_table
 from kit.model import Cause, Explanation, Finding, Reply, Severity
 from kit.redact import mask
 
 LIMIT: Final = 64 * 1024  # characters of a pasted text that are looked at
-EVIDENCE_LIMIT: Final = 500  # characters of a reply that a finding keeps
 
 # Every code that SMTP and its extensions define (RFC 5321 section 4.2.3, RFC 4954, RFC 5248 registry).
 _CODES: Final = frozenset(

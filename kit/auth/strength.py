@@ -16,9 +16,10 @@ from functools import cache
 from typing import Any, Final
 
 from kit.errors import KnowledgeError
+from kit.knowledge.findings import found
 from kit.knowledge.load import load_table
-from kit.knowledge.providers import Provider, find_provider, find_provider_by_host
-from kit.model import Cause, Finding, Severity
+from kit.knowledge.providers import find_provider, find_provider_by_host
+from kit.model import Finding, Profile
 from kit.redact import Secret
 
 LIMIT: Final = 4096  # characters of a secret that are looked at
@@ -40,66 +41,36 @@ class _Rule:
     final: bool
 
 
-def check_credential(
-    user: str, secret: Secret, *, host: str | None = None, mechanism: str | None = None, provider: Provider | None = None
-) -> tuple[Finding, ...]:
+def check_credential(profile: Profile, secret: Secret, *, shape: bool = True, strength: bool = True) -> tuple[Finding, ...]:
     """What is wrong with this user and this secret, as far as they show it themselves; nothing is sent.
 
     Args:
-        user: who would sign in.
+        profile: who would sign in, and where, its host empty where that is not known yet; the mechanism tells whether a token is wanted.
         secret: a password, key or token.
-        host: the server's name.
-        mechanism: how it would be sent, where that is settled; it tells whether a token is wanted.
-        provider: the service, where the host or the user's address does not tell it.
+        shape: whether they look like something else than is wanted, or were copied with something more.
+        strength: whether somebody would guess the password.
     """
-    wrong_kind, final = _shape(user, secret, host, mechanism, provider)
-    return wrong_kind if final else (*wrong_kind, *check_strength(user, secret, host=host, mechanism=mechanism, provider=provider))
-
-
-def check_shape(
-    user: str, secret: Secret, *, host: str | None = None, mechanism: str | None = None, provider: Provider | None = None
-) -> tuple[Finding, ...]:
-    """Whether they look like something else than is wanted, or were copied with something more; see `check_credential`."""
-    return _shape(user, secret, host, mechanism, provider)[0]
-
-
-def check_strength(
-    user: str, secret: Secret, *, host: str | None = None, mechanism: str | None = None, provider: Provider | None = None
-) -> tuple[Finding, ...]:
-    """Whether somebody would guess the password; see `check_credential`."""
-    text = secret.reveal()[:LIMIT]
-    guess = _guess(user, text, _hosts(user, host, provider)) if text and not _wants_token(mechanism) else ()
-    return (_found(guess[0], host, *guess[1:]),) if guess else ()
-
-
-def _shape(
-    user: str, secret: Secret, host: str | None, mechanism: str | None, provider: Provider | None
-) -> tuple[tuple[Finding, ...], bool]:
-    """The findings, and whether one of them says that this cannot be the secret at all."""
-    text = secret.reveal()[:LIMIT]
+    text, user = secret.reveal()[:LIMIT], profile.user or ""
     if not text:
-        return (), True
-    hosts, kind = _hosts(user, host, provider), "token" if _wants_token(mechanism) else "password"
+        return ()
+    hosts, kind = _hosts(profile), "token" if (profile.mechanism or "").upper() in _TOKEN_MECHANISMS else "password"
     findings: list[Finding] = []
-    for rule in _rules():
-        if rule.sign_in in (None, kind) and _at(rule.hosts, hosts):
-            looked_at = user if rule.of_user else text
-            if _fits(rule, looked_at):
-                findings.append(_found(rule.finding, host, *(_names(rule.pattern, looked_at) if rule.names and rule.pattern else ())))
-                if rule.final:
-                    return tuple(findings), True
-    if user and _decoded(text).strip() == user:
-        return (*findings, _found("password-is-user", host)), True
-    return tuple(findings), False
+    for rule in _rules() if shape else ():
+        looked_at = user if rule.of_user else text
+        if rule.sign_in in (None, kind) and _at(rule.hosts, hosts) and _fits(rule, looked_at):
+            findings.append(found(rule.finding, profile, *(_names(rule.pattern, looked_at) if rule.names and rule.pattern else ())))
+            if rule.final:  # this cannot be the secret at all
+                return tuple(findings)
+    if shape and user and _decoded(text).strip() == user:
+        return (*findings, found("password-is-user", profile))
+    if strength and kind == "password" and (guess := _guess(user, text, hosts)):
+        findings.append(found(guess[0], profile, *guess[1:]))
+    return tuple(findings)
 
 
-def _hosts(user: str, host: str | None, provider: Provider | None) -> set[str]:
-    provider = provider or (find_provider_by_host(host) if host else find_provider(user))
-    return {name.lower().rstrip(".") for name in (host, provider and provider.host) if name}
-
-
-def _wants_token(mechanism: str | None) -> bool:
-    return mechanism is not None and mechanism.upper() in _TOKEN_MECHANISMS
+def _hosts(profile: Profile) -> set[str]:
+    provider = find_provider_by_host(profile.host) if profile.host else find_provider(profile.user or "")
+    return {name.lower().rstrip(".") for name in (profile.host, provider and provider.host) if name}
 
 
 def _guess(user: str, text: str, hosts: set[str]) -> tuple[str, ...]:
@@ -158,17 +129,6 @@ def _whole(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _found(name: str, host: str | None, *evidence: str) -> Finding:
-    try:
-        entry = load_table("findings")[name]
-        next_step = entry["next_step"].replace("HOST", host or "the server")
-        return Finding(
-            cause=Cause(entry["cause"]), severity=Severity(entry["severity"]), title=entry["title"], next_step=next_step, evidence=evidence
-        )
-    except (KeyError, ValueError) as fault:
-        raise _broken("findings", fault) from fault
-
-
 @cache
 def _rules() -> tuple[_Rule, ...]:
     """The [[rule]] entries, in the table's order."""
@@ -187,7 +147,9 @@ def _rules() -> tuple[_Rule, ...]:
             for entry in load_table("credentials")["rule"]
         )
     except (KeyError, re.error) as fault:
-        raise _broken("credentials", fault) from fault
+        raise KnowledgeError(
+            f"an entry does not read ({fault})", where="kit/knowledge/credentials.toml", next_step="Please report it"
+        ) from fault
 
 
 @cache
@@ -197,7 +159,3 @@ def _default_logins() -> frozenset[tuple[str, str]]:
 
 def _compiled(entry: dict[str, Any], key: str) -> re.Pattern[str] | None:
     return re.compile(entry[key]) if key in entry else None
-
-
-def _broken(table: str, fault: Exception) -> KnowledgeError:
-    return KnowledgeError(f"an entry does not read ({fault})", where=f"kit/knowledge/{table}.toml", next_step="Please report it")

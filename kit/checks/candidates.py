@@ -9,10 +9,10 @@ from typing import Unpack
 
 from kit import fields
 from kit.errors import UsageError
+from kit.knowledge.findings import found
 from kit.knowledge.providers import Provider, find_provider_by_host
 from kit.model import Finding, Profile, Security
 from kit.profiles import Options, build_profile, override
-from kit.sending.findings import found
 
 
 class Source(StrEnum):

@@ -13,9 +13,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from kit.knowledge.findings import found
 from kit.knowledge.load import load_table
 from kit.model import Finding, Profile, Severity
-from kit.sending.findings import found
 
 SOON: Final = timedelta(days=14)
 _WEAKEST: Final = {"RSA": 2048, "DSA": 2048, "EC": 256}  # bits; CA/Browser Forum baseline requirements, section 6.1.5

@@ -10,8 +10,8 @@ from typing import Final
 
 from kit.checks.chain import Chain
 from kit.checks.keywords import differing
+from kit.knowledge.findings import found
 from kit.model import Finding, Probe, Profile, Security
-from kit.sending.findings import found
 
 # Cisco's "ESMTP inspection" and its like overwrite what they do not want a client to see.
 _REWRITTEN: Final = re.compile(r"\bX{4,}[A-Z]?\b|^\*{6,}")

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from kit.knowledge.findings import found
 from kit.knowledge.load import load_table
 from kit.knowledge.providers import find_provider_by_host
 from kit.model import Finding, Probe, Profile, Reply, Security
-from kit.sending.findings import found
 from kit.sending.reply import Offer, parse_offer
 
 _LONGEST: Final = 512  # characters of one line that are looked at

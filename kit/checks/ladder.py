@@ -13,13 +13,14 @@ from ssl import SSLContext
 from typing import Final
 
 from kit.auth.budget import ATTEMPTS_AN_HOUR
-from kit.auth.strength import check_credential, check_strength
+from kit.auth.strength import check_credential
+from kit.knowledge.findings import found
 from kit.model import CheckResult, Finding, Profile, Security, Step
 from kit.profiles import build_profile
 from kit.redact import Secret
 from kit.sending.approach import approach, hang_up
 from kit.sending.continuity import check_continuity
-from kit.sending.findings import found, found_broken
+from kit.sending.findings import found_broken
 from kit.sending.reply import Offer
 from kit.sending.session import Broken, Session
 from kit.sending.signin import by_certificate, check_sign_in, find_downgrade, sign_in
@@ -78,8 +79,7 @@ async def check(
                     await check_continuity(session, wire, profile)
                 if secret is not None:
                     # A password that works is of the right kind; it may be a weak one all the same.
-                    look = check_strength if worked else check_credential
-                    session.findings += look(profile.user or "", secret, host=profile.host, mechanism=profile.mechanism)
+                    session.findings += check_credential(profile, secret, shape=not worked)
             elif offer is not None:
                 session.findings += _without_password(profile, offer)
                 if less := find_downgrade(profile, offer, encrypted=session.tls is not None, now=datetime.now(UTC), memory=budget):

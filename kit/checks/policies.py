@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from kit.checks.chain import Chain, judge_dates, judge_name
 from kit.checks.dns import Answer, DnsStatus, DnsView, is_sts, mail_hosts, plain
+from kit.knowledge.findings import found
 from kit.model import Finding, Profile, Security, Severity
-from kit.sending.findings import found
 
 if TYPE_CHECKING:
     from kit.checks.web import Document

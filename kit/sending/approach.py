@@ -7,9 +7,9 @@ from typing import Final
 
 from kit.auth.mechanisms import MECHANISMS
 from kit.explain import finding as explain_reply
+from kit.knowledge.findings import found
 from kit.model import Finding, Profile, Reply, Security, Severity
 from kit.sending.dialogue import ehlo, greet, quit_, starttls
-from kit.sending.findings import found
 from kit.sending.reply import Offer
 from kit.sending.session import Broken, Session, Wire
 from kit.sending.transport import Streams

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from kit.knowledge.findings import found
 from kit.model import Cause, Finding, Profile, Reply
 from kit.sending.approach import refusal
 from kit.sending.dialogue import Say, Talk
-from kit.sending.findings import found
 from kit.sending.session import Session, Wire
 
 # What a refused RCPT may say about the sign-in or the sender; anything else is about the recipient.

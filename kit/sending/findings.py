@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from kit.errors import KnowledgeError
-from kit.explain import EVIDENCE_LIMIT, explain
-from kit.knowledge.load import load_table
+from kit.explain import explain
+from kit.knowledge.findings import bounded, fill, found
 from kit.model import Cause, Finding, Profile, Security, Severity, Step
 from kit.sending.session import Break, Broken
 
@@ -24,23 +23,6 @@ _PLAIN_ANSWER: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_
 _OF_OURS: Final = re.compile(
     r"ALERT_(?:NO_CERTIFICATE|(?:BAD|UNSUPPORTED)_CERTIFICATE|CERTIFICATE_(?:REVOKED|EXPIRED|UNKNOWN|REQUIRED)|UNKNOWN_CA|ACCESS_DENIED)\b"
 )
-
-
-def found(name: str, profile: Profile, *evidence: str) -> Finding:
-    """The finding of that name, with what it rests on.
-
-    Raises:
-        KnowledgeError: there is none, or it does not read.
-    """
-    try:
-        entry = load_table("findings")[name]
-        cause, severity = Cause(entry["cause"]), Severity(entry["severity"])
-        title, next_step = (_fill(entry[key], profile) for key in ("title", "next_step"))
-    except (KeyError, ValueError) as fault:
-        raise KnowledgeError(
-            f"[{name}] does not read ({fault})", where="kit/knowledge/findings.toml", next_step="Please report it"
-        ) from fault
-    return Finding(cause=cause, severity=severity, title=title, next_step=next_step, evidence=_bounded(evidence))
 
 
 def found_broken(broken: Broken, step: Step, profile: Profile) -> Finding:
@@ -63,8 +45,8 @@ def found_broken(broken: Broken, step: Step, profile: Profile) -> Finding:
         cause=answer.cause,
         severity=Severity.ERROR,
         title=answer.title,
-        next_step=_fill(answer.next_step, profile),
-        evidence=_bounded(evidence),
+        next_step=fill(answer.next_step, profile),
+        evidence=bounded(evidence),
     )
 
 
@@ -85,15 +67,3 @@ def _name(broken: Broken, step: str, profile: Profile) -> str:
         case Break.ENDLESS, _ if max(map(len, broken.raw.split(b"\n"))) > len(broken.raw) / 2:
             name = "endless-line"
     return name
-
-
-def _fill(text: str, profile: Profile) -> str:
-    return (
-        text.replace("HOST", profile.host)
-        .replace("PORT", str(profile.port))
-        .replace("USER", profile.user or ("the certificate's owner" if profile.cert_file else "the user"))
-    )
-
-
-def _bounded(evidence: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(text if len(text) <= EVIDENCE_LIMIT else text[:EVIDENCE_LIMIT] + "…" for text in evidence if text)

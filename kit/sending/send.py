@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Final
 
 from kit.auth.budget import ATTEMPTS_AN_HOUR
+from kit.knowledge.findings import found
 from kit.model import Cause, Finding, Profile, Security, SendResult, Severity, Step
 from kit.profiles import build_profile
 from kit.redact import Secret
 from kit.sending.approach import approach, refusal
 from kit.sending.deliver import Delivered, MailWire, dial, transaction
 from kit.sending.dialogue import quit_
-from kit.sending.findings import found, found_broken
+from kit.sending.findings import found_broken
 from kit.sending.message import envelope, wire_bytes
 from kit.sending.session import Broken, Session
 from kit.sending.signin import by_certificate, check_sign_in, sign_in

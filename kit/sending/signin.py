@@ -12,11 +12,11 @@ from kit.auth.budget import ATTEMPTS_AN_HOUR, account_of, check_budget, give_bac
 from kit.auth.mechanisms import MECHANISMS
 from kit.auth.offers import recall_offer
 from kit.errors import UsageError
+from kit.knowledge.findings import found
 from kit.model import Attempt, Cause, Finding, Outcome, Profile, Security, Service
 from kit.redact import Secret, mask
 from kit.sending.approach import refusal
 from kit.sending.dialogue import authenticate
-from kit.sending.findings import found
 from kit.sending.reply import Offer
 from kit.sending.session import Broken, Session, Wire
 

@@ -12,7 +12,7 @@ from typing import Final
 import ipywidgets as w
 
 from kit.auth.mechanisms import MECHANISMS
-from kit.auth.strength import check_shape
+from kit.auth.strength import check_credential
 from kit.auth.vault import get_secret
 from kit.checks.discovery import discover
 from kit.model import Profile, Security
@@ -78,9 +78,11 @@ class ServerForm(w.VBox):
     def _keep(self, secret: Secret) -> None:
         self._secret = secret
         profile = self._profiles.get(self.kind.value)
-        user, host = (profile.user or "", profile.host) if profile else (self.user.value.strip(), self.host.value.strip() or None)
+        if profile is None:
+            host, user = self.host.value.strip(), self.user.value.strip()
+            profile = Profile(host=host, port=self.port.value, security=Security(self.security.value), user=user)
         # Everybody in a shared session sees this: how strong the password is, it does not tell.
-        odd = "".join(f" Mind: {finding.title}. {finding.next_step}" for finding in check_shape(user, secret, host=host))
+        odd = "".join(f" Mind: {finding.title}. {finding.next_step}" for finding in check_credential(profile, secret, strength=False))
         self.password.status = f"taken; it stays in this kernel's memory, and is gone when the kernel stops.{odd}"
 
     def play(self, scenario: str) -> None:

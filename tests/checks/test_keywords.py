@@ -14,9 +14,9 @@ from kit.checks import handshake as handshake_module
 from kit.checks import survey as survey_module
 from kit.checks.keywords import judge_keywords
 from kit.checks.survey import USUAL, survey
+from kit.knowledge.findings import found
 from kit.knowledge.load import load_table
 from kit.model import Probe, Profile, Reply, Security, Severity, Step
-from kit.sending.findings import found
 from kit.sending.session import Break, Broken
 from kit.sending.transport import connect
 from tests.live.check_servers import make_pki, serve, smtp

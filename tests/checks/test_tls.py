@@ -18,9 +18,9 @@ from OpenSSL import SSL
 from kit.checks import handshake
 from kit.checks.chain import Offered, VersionProbe, judge_chain, judge_versions
 from kit.checks.tls import VERSIONS, probe_chain, probe_tls_version
+from kit.knowledge.findings import found
 from kit.knowledge.load import load_table
 from kit.model import Profile, Security
-from kit.sending.findings import found
 from kit.sending.transport import Address
 from tests.live.check_servers import Pki, make_pki, serve, smtp
 from tests.servers.openssl_server import certify, s_server, sign_weakly

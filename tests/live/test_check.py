@@ -12,10 +12,10 @@ import pytest
 
 from kit.checks import ladder
 from kit.errors import BudgetSpent, PasswordInClear, UsageError
+from kit.knowledge.findings import found
 from kit.knowledge.load import load_table
 from kit.model import Cause, Profile, Security, Severity, to_plain
 from kit.redact import Secret
-from kit.sending.findings import found
 from tests.live.check_servers import make_pki, serve, smtp
 
 STRONG = "Xq7-kd02mWz-vlPq"

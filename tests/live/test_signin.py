@@ -9,11 +9,11 @@ import pytest
 
 from kit.auth.budget import check_budget
 from kit.errors import BudgetSpent, PasswordInClear
+from kit.knowledge.findings import found
 from kit.model import Profile, Security, Severity
 from kit.redact import Secret
 from kit.sandbox.signin import MECHANISMS as SERVER
 from kit.sandbox.signin import Account
-from kit.sending.findings import found
 from kit.sending.reply import Offer, parse_reply
 from kit.sending.session import Session, Tls
 from kit.sending.signin import check_sign_in, choose_mechanism, sign_in
