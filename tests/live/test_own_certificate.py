@@ -13,9 +13,9 @@ import pytest
 import kit
 from kit.checks.survey import survey
 from kit.errors import BudgetSpent, UsageError
+from kit.knowledge.findings import found
 from kit.model import Profile, Security, Severity
 from kit.redact import Secret
-from kit.sending.findings import found
 from kit.sending.message import build_test_message
 from kit.sending.own_certificate import present_certificate
 from kit.sending.transport import tls_context
