@@ -115,9 +115,12 @@ async def survey(
 
 
 def together(around: Survey, result: CheckResult) -> CheckResult:
-    """The check with what was found around it. Of a certificate that is no good, the look at the whole chain tells more."""
-    errors = {finding.cause for finding in around.findings if finding.severity is Severity.ERROR}
-    own = [finding for finding in result.findings if finding.cause is not Cause.CERTIFICATE or Cause.CERTIFICATE not in errors]
+    """The check with what was found around it. Of a certificate that is no good or missing, on either side, the look at the chain tells more.
+
+    In TLS 1.2 the check itself hears of a missing one only that nothing is in common.
+    """
+    wrong = any(finding.cause is Cause.CERTIFICATE and finding.severity is Severity.ERROR for finding in around.findings)
+    own = [finding for finding in result.findings if not wrong or finding.cause not in (Cause.CERTIFICATE, Cause.TLS_TOO_OLD)]
     return replace(result, findings=(*around.findings, *own))
 
 
