@@ -10,7 +10,6 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from ssl import SSLContext
-from typing import Final
 
 from kit.auth.budget import ATTEMPTS_AN_HOUR
 from kit.auth.strength import check_credential
@@ -18,15 +17,13 @@ from kit.knowledge.findings import found
 from kit.model import CheckResult, Finding, Profile, Security, Step
 from kit.profiles import build_profile
 from kit.redact import Secret
-from kit.sending.approach import approach, hang_up
+from kit.sending.approach import approach, first_connection, hang_up
 from kit.sending.continuity import check_continuity
 from kit.sending.findings import found_broken
 from kit.sending.reply import Offer
 from kit.sending.session import Broken, Session
 from kit.sending.signin import by_certificate, check_sign_in, find_downgrade, sign_in
-from kit.sending.transport import Streams, connect, resolve, tls_context
-
-MOST_CONNECTIONS: Final = 3  # one at a time, to as many addresses of the host
+from kit.sending.transport import connect, tls_context
 
 
 async def check(
@@ -60,8 +57,10 @@ async def check(
     profile, context = check_settings(profile, secret, allow_clear=allow_clear, attempts_an_hour=attempts_an_hour, budget=budget)
     session = Session(on_step=on_step, secrets=[secret] if secret else ())
     try:
-        wire = await _open(session, profile, context, 1 if gentle else MOST_CONNECTIONS)
+        wire = await first_connection(session, profile, lambda address: connect(address, profile, context), gentle=gentle)
         try:
+            if profile.security is Security.TLS:
+                await session.encrypt(wire)
             offer = await approach(session, wire, profile, wire.client)
             if offer is not None and (secret is not None or by_certificate(profile, secret, offer)):
                 worked = await sign_in(
@@ -116,30 +115,6 @@ def check_settings(
     profile = build_profile(**asdict(profile))
     check_sign_in(profile, secret, allow_clear=allow_clear, attempts_an_hour=attempts_an_hour, budget=budget)
     return profile, tls_context(profile)
-
-
-async def _open(session: Session, profile: Profile, context: SSLContext, most: int) -> Streams:
-    """A connection to the first address that takes one, with TLS where that comes first."""
-    addresses = await session.take("resolve", resolve(profile), lambda found: ", ".join(address.host for address in found[:8]))
-    dead = []
-    for address in addresses[:most]:
-        try:
-            wire = await session.take("connect", connect(address, profile, context), lambda wire: wire.address)
-        except Broken as broken:
-            dead.append(broken)
-        else:
-            break
-    else:
-        raise dead[-1]
-    if dead:
-        session.findings.append(found("address-dead", profile, *(broken.text for broken in dead)))
-    if profile.security is Security.TLS:
-        try:
-            await session.encrypt(wire)
-        except BaseException:
-            await wire.close()
-            raise
-    return wire
 
 
 def _without_password(profile: Profile, offer: Offer) -> list[Finding]:

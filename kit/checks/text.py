@@ -11,6 +11,7 @@ from kit.checks.matrix import Way, table
 from kit.checks.survey import AT_ONCE
 from kit.model import Finding, Probe, Profile, Severity, Step
 from kit.redact import Secret
+from kit.sending.approach import MOST_CONNECTIONS
 from kit.sending.signin import by_certificate
 
 _LONGEST: Final = 300  # characters of one reply on a terminal
@@ -18,10 +19,10 @@ _MARKS: Final = {Severity.OK: "✓ ok", Severity.NOTE: "· note", Severity.WARNI
 _WORST_FIRST: Final = (Severity.ERROR, Severity.WARNING, Severity.NOTE, Severity.OK)
 
 
-def plan(profile: Profile, *, connections: int, secret: Secret | None) -> str:
+def plan(profile: Profile, *, gentle: bool, secret: Secret | None) -> str:
     """What is about to happen, on one line."""
     host = f"[{profile.host}]" if ":" in profile.host else profile.host
-    tries = "one connection" if connections == 1 else f"at most {connections} connections, one after the other"
+    tries = "one connection" if gentle else f"at most {MOST_CONNECTIONS} connections, one after the other"
     sign_in = f"one sign-in as {profile.user}" if secret else "no sign-in"
     if by_certificate(profile, secret):
         sign_in = f"one sign-in by certificate{'' if profile.mechanism else ', where that is offered'}"

@@ -34,7 +34,7 @@ def check_command(
 
     from kit.auth.budget import ATTEMPTS_AN_HOUR
     from kit.checks import text
-    from kit.checks.ladder import MOST_CONNECTIONS, check, check_settings
+    from kit.checks.ladder import check, check_settings
     from kit.checks.matrix import ways
     from kit.checks.survey import USUAL, Survey, survey, together
     from kit.profiles import names_a_port
@@ -57,7 +57,7 @@ def check_command(
         )
         if known := ways(around.probes, profile):
             say(f"\n{text.ways_text(known)}")
-        say("\n" + text.plan(profile, connections=1 if gentle else MOST_CONNECTIONS, secret=secret))
+        say("\n" + text.plan(profile, gentle=gentle, secret=secret))
         return around, await check(
             profile, secret, target=target, on_step=lambda step: say(text.step_line(step)), gentle=gentle, attempts_an_hour=limit
         )
@@ -93,7 +93,7 @@ def send_command(
     from kit.auth.budget import ATTEMPTS_AN_HOUR
     from kit.checks import text
     from kit.sending.message import build_test_message
-    from kit.sending.send import MOST_CONNECTIONS, send
+    from kit.sending.send import send
 
     profile, found = find_target(target, ask_third_parties=ask_third_parties, **options)
     sender = profile.sender or profile.user
@@ -101,7 +101,7 @@ def send_command(
         raise UsageError("nobody is named as sender", where="--from", next_step="Add --from YOU@EXAMPLE.COM, or --user")
     message = build_test_message(sender, recipients, subject=subject)
     secret = find_secret(profile, password_stdin=password_stdin)
-    announce = [text.plan(profile, connections=1 if gentle else MOST_CONNECTIONS, secret=secret)]
+    announce = [text.plan(profile, gentle=gentle, secret=secret)]
     if found:
         announce.append(text.discovery_text(found) + "\n")
 

@@ -1,9 +1,11 @@
-"""From the banner to where a sign-in could begin: the part that a check and a mail have in common."""
+"""From a name to where a sign-in could begin: the part that a check and a mail have in common."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 from kit.auth.mechanisms import MECHANISMS
 from kit.explain import finding as explain_reply
@@ -12,9 +14,36 @@ from kit.model import Finding, Profile, Reply, Security, Severity
 from kit.sending.dialogue import ehlo, greet, quit_, starttls
 from kit.sending.reply import Offer
 from kit.sending.session import Broken, Session, Wire
-from kit.sending.transport import Streams
+from kit.sending.transport import Address, Streams, resolve
 
+T = TypeVar("T")
+
+MOST_CONNECTIONS: Final = 3  # one at a time, to as many addresses of the host
 _GOODBYE: Final = 5.0  # seconds that QUIT may take: nothing hangs on it
+
+
+async def first_connection(session: Session, profile: Profile, dial: Callable[[Address], Awaitable[T]], *, gentle: bool) -> T:
+    """The connection that `dial` makes to the first address that takes one; with `gentle` only one is tried.
+
+    Raises:
+        Broken: the name leads nowhere, or none of its addresses takes one.
+    """
+    addresses = await session.take("resolve", resolve(profile), lambda found: ", ".join(address.host for address in found[:8]))
+    dead: list[Broken] = []
+    for address in addresses[: 1 if gentle else MOST_CONNECTIONS]:
+        try:
+            connection = await session.take("connect", dial(address), partial(_name, address))
+        except Broken as broken:
+            dead.append(broken)
+        else:
+            if dead:
+                session.findings.append(found("address-dead", profile, *(broken.text for broken in dead)))
+            return connection
+    raise dead[-1]
+
+
+def _name(address: Address, _: object) -> str:
+    return address.host
 
 
 async def approach(session: Session, wire: Wire, profile: Profile, client: str) -> Offer | None:

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
 from email.message import EmailMessage
-from functools import partial
 from pathlib import Path
-from typing import Final
 
 from kit.auth.budget import ATTEMPTS_AN_HOUR
-from kit.knowledge.findings import found
 from kit.model import Cause, Finding, Profile, Security, SendResult, Severity, Step
 from kit.profiles import build_profile
 from kit.redact import Secret
-from kit.sending.approach import approach, refusal
+from kit.sending.approach import approach, first_connection, refusal
 from kit.sending.deliver import Delivered, MailWire, dial, transaction
 from kit.sending.dialogue import quit_
 from kit.sending.findings import found_broken
 from kit.sending.message import envelope, wire_bytes
 from kit.sending.session import Broken, Session
 from kit.sending.signin import by_certificate, check_sign_in, sign_in
-from kit.sending.transport import Address, resolve, tls_context
-
-MOST_CONNECTIONS: Final = 3  # one at a time, to as many addresses of the host
+from kit.sending.transport import tls_context
 
 
 async def send(
@@ -70,7 +64,7 @@ async def send(
     delivered = Delivered(accepted=(), rejected=())
     wire = None
     try:
-        sock = await _dial(session, profile, 1 if gentle else MOST_CONNECTIONS)
+        sock = await first_connection(session, profile, lambda address: dial(address, profile.timeout), gentle=gentle)
         wire = MailWire(sock, profile, context, content)
         if profile.security is Security.TLS:
             await session.encrypt(wire)
@@ -115,26 +109,6 @@ async def send(
         rejected=delivered.rejected,
         round_trips=wire.round_trips if wire else 0,
     )
-
-
-async def _dial(session: Session, profile: Profile, most: int) -> socket.socket:
-    """A connection to the first of `most` addresses that takes one."""
-    addresses = await session.take("resolve", resolve(profile), lambda found: ", ".join(address.host for address in found[:8]))
-    dead: list[Broken] = []
-    for address in addresses[:most]:
-        try:
-            sock = await session.take("connect", dial(address, profile.timeout), partial(_name, address))
-        except Broken as broken:
-            dead.append(broken)
-        else:
-            if dead:
-                session.findings.append(found("address-dead", profile, *(broken.text for broken in dead)))
-            return sock
-    raise dead[-1]
-
-
-def _name(address: Address, _: socket.socket) -> str:
-    return address.host
 
 
 def _outcome(delivered: Delivered, profile: Profile, message: EmailMessage, *, dry_run: bool) -> list[Finding]:

@@ -8,7 +8,7 @@ from typing import Final
 import ipywidgets as w
 
 from kit.checks.chain import VersionProbe
-from kit.checks.ladder import MOST_CONNECTIONS, check, check_settings
+from kit.checks.ladder import check, check_settings
 from kit.checks.matrix import ways
 from kit.checks.survey import USUAL, survey, together
 from kit.checks.text import plan, plan_survey
@@ -73,7 +73,7 @@ class CheckPanel(w.VBox):
             self._ways.value = ways_html(ways(around.probes, profile))
             # A mechanism that wants a password, and none: the certificate is shown, and nobody signs in with it.
             climbed = profile if self.sign_in.value or not profile.cert_file else replace(profile, mechanism="PLAIN")
-            self.status.value = say(plan(climbed, connections=MOST_CONNECTIONS, secret=secret if profile.user else None))
+            self.status.value = say(plan(climbed, gentle=False, secret=secret if profile.user else None))
             steps: list[Step] = []
             result = await check(climbed, secret, on_step=lambda step: self._show_step(steps, step), budget=chosen.budget)
         self.result = together(around, result)
