@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.servers.exim import find_exim
+from tests.servers.opensmtpd import find_opensmtpd
 from tests.servers.postfix_dovecot import Servers, postfix_with_dovecot
 from tests.servers.syslog import syslog_is_possible
 
@@ -29,7 +30,11 @@ NEEDS = {
     "openssl": (lambda: bool(_which("openssl")), "apt-get install openssl"),
     "exim": (
         lambda: bool(find_exim()),
-        "as root: apt-get download exim4-daemon-light && dpkg -x exim4-daemon-light_*.deb FOLDER, and KIT_TEST_UNPACKED=FOLDER",
+        "as root: .ci/unpack FOLDER, and KIT_TEST_UNPACKED=FOLDER",
+    ),
+    "opensmtpd": (
+        lambda: all(map(find_opensmtpd, ("bookworm", "trixie"))),
+        "as root: .ci/unpack FOLDER, and KIT_TEST_UNPACKED=FOLDER",
     ),
     "swaks": (lambda: bool(_which("swaks")), "apt-get install swaks libnet-ssleay-perl libauthen-sasl-perl"),
     "curl": (lambda: bool(_which("curl")), "apt-get install curl"),

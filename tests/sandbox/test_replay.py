@@ -23,7 +23,7 @@ ENTRIES = {entry["id"]: entry for entry in TABLE["reply"]}
 AFTER_THE_SIGN_IN = {Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.END_OF_DATA}
 # What a client's own library, this machine or a web service says, and no server in SMTP can be made to cause.
 NOT_PLAYED = {"entra-application-unknown", "oauth-invalid-grant", "name-not-found", "connection-refused", "connection-timed-out"}
-NOT_PLAYED |= {"tls-nothing-in-common", "certificates-too-many"}
+NOT_PLAYED |= {"tls-nothing-in-common", "tls-server-error", "certificates-too-many"}
 
 
 async def findings(name, folder):
