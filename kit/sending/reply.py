@@ -68,13 +68,11 @@ class Offer:
         accepted: the server said 250.
         extensions: keywords, in capitals.
         mechanisms: of AUTH, in capitals and in the server's order, without repetition.
-        size: the largest message in octets; None where it is not said or has no limit.
     """
 
     accepted: bool = False
     extensions: frozenset[str] = frozenset()
     mechanisms: tuple[str, ...] = ()
-    size: int | None = None
 
 
 def parse_offer(reply: Reply) -> Offer:
@@ -83,15 +81,12 @@ def parse_offer(reply: Reply) -> Offer:
         return Offer()
     extensions: set[str] = set()
     mechanisms: dict[str, None] = {}
-    size = None
     for line in reply.lines[1:]:
         keyword, *words = line.upper().replace("AUTH=", "AUTH ", 1).split() or [""]
         extensions |= {keyword} - {""}
         if keyword == "AUTH":
             mechanisms |= dict.fromkeys(words)
-        elif keyword == "SIZE" and words and re.fullmatch(r"[0-9]{1,20}", words[0]):
-            size = int(words[0]) or None  # 0: no limit (RFC 1870 section 4)
-    return Offer(accepted=True, extensions=frozenset(extensions), mechanisms=tuple(mechanisms), size=size)
+    return Offer(accepted=True, extensions=frozenset(extensions), mechanisms=tuple(mechanisms))
 
 
 def _lines(raw: bytes) -> list[bytes]:
