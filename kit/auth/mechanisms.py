@@ -17,7 +17,6 @@ from kit.errors import UsageError
 from kit.redact import Secret
 
 MOST_ITERATIONS: Final = 1_000_000  # of SCRAM's hash, some 0.3 s; RFC 7677 asks for 4,096, OWASP in 2023 for 600,000
-_TEXT_LIMIT: Final = 500  # characters of a server's own words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +25,7 @@ class Remark:
 
     Attributes:
         finding: the entry of `findings.toml` that holds against the server even where it says yes; None where nothing does.
-        evidence: hostile where it repeats the server, but bounded and printable.
+        evidence: hostile where it repeats the server, but printable; whoever shows it masks it, and cuts it only then.
     """
 
     finding: str | None
@@ -169,7 +168,7 @@ def external(user: str, _: Secret) -> Exchange:
 
 def _printable(text: bytes | str) -> str:
     text = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:_TEXT_LIMIT])
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _octets(field: str, text: str) -> bytes:

@@ -20,6 +20,8 @@ from kit.model import Finding, Profile, Severity
 SOON: Final = timedelta(days=14)
 _WEAKEST: Final = {"RSA": 2048, "DSA": 2048, "EC": 256}  # bits; CA/Browser Forum baseline requirements, section 6.1.5
 _WEAK_HASHES: Final = ("md5", "sha1")
+HUNG_UP: Final = "the server hung up on it without a word"
+"""How some turn down a version, and how others meet every client."""
 OLD: Final = ("TLSv1", "TLSv1.1")
 """Given up by RFC 8996."""
 # What OpenSSL has against a chain, by X509_V_ERR_ number, where more can be said than its own words.
@@ -148,7 +150,7 @@ def judge_versions(probes: Iterable[VersionProbe], profile: Profile) -> tuple[Fi
         findings.append(found("tls-12-missing", profile, *evidence))
     elif offered and not unknown:
         findings.append(found("tls-versions", profile, *evidence))
-    elif refused and not offered | unknown:
+    elif refused and not offered | unknown and any(probe.detail != HUNG_UP for probe in probes):  # else it hangs up on whatever comes
         findings.append(found("tls-none", profile, *evidence))
     if unknown:
         findings.append(

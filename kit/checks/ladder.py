@@ -19,7 +19,7 @@ from kit.profiles import build_profile
 from kit.redact import Secret
 from kit.sending.approach import approach, first_connection, hang_up
 from kit.sending.continuity import check_continuity
-from kit.sending.findings import found_broken
+from kit.sending.findings import found_broken, found_odd
 from kit.sending.reply import Offer
 from kit.sending.session import Broken, Session
 from kit.sending.signin import by_certificate, check_sign_in, find_downgrade, sign_in
@@ -51,7 +51,7 @@ async def check(
 
     Raises:
         UsageError: settings that cannot be right.
-        PasswordInClear: there is a password, no TLS is wanted, and that was not allowed.
+        PasswordInClear: no TLS is wanted, a mechanism is named that would show the password, and that was not allowed.
         BudgetSpent: no attempt is left for this account. Nothing was sent.
     """
     profile, context = check_settings(profile, secret, allow_clear=allow_clear, attempts_an_hour=attempts_an_hour, budget=budget)
@@ -88,6 +88,7 @@ async def check(
             await wire.close()
     except Broken as broken:
         session.findings.append(found_broken(broken, session.steps[-1], profile))
+    session.findings += found_odd(session.steps, profile)
     return CheckResult(
         target=target or profile.name or profile.host,
         host=profile.host,

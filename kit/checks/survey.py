@@ -108,7 +108,7 @@ async def survey(
         *judge(profile, tuple(probes)),
         *judge_keywords(profile, tuple(probes)),
         *(judge_versions(versions, profile) if versions else ()),
-        *(judge_chain(chain, profile, now) if chain else ()),
+        *(judge_chain(chain, profile, now) if chain and (chain.certificates or any(probe.tls for probe in probes[:main])) else ()),
         *(judge_external(chain, profile, tuple(probes)) if chain else ()),
     ]
     return Survey(host=profile.host, dns=dns, probes=tuple(probes), versions=versions, chain=chain, findings=tuple(findings))

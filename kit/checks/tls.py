@@ -20,7 +20,7 @@ from cryptography import x509
 from OpenSSL import SSL, crypto
 
 from kit.checks.certificates import parse_certificate, show_name
-from kit.checks.chain import OLD, Certificate, Chain, Complaint, Offered, VersionProbe
+from kit.checks.chain import HUNG_UP, OLD, Certificate, Chain, Complaint, Offered, VersionProbe
 from kit.checks.handshake import Shake, words
 from kit.model import Profile
 from kit.sending.session import Break
@@ -95,7 +95,7 @@ def _why_not(shake: Shake, version: str) -> tuple[Offered, str | None]:
     if shake.alert in refusals:
         return Offered.NOT_OFFERED, refusals[shake.alert]
     if shake.why is Break.CLOSED and not shake.heard:
-        return Offered.NOT_OFFERED, "the server hung up on it without a word"
+        return Offered.NOT_OFFERED, HUNG_UP
     if shake.alert is None and any(said in (shake.problem or "") for said in _OTHER_VERSION):
         return Offered.NOT_OFFERED, "the server answered with another version"
     return Offered.COULD_NOT_CHECK, shake.problem

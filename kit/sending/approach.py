@@ -14,7 +14,7 @@ from kit.model import Finding, Profile, Reply, Security, Severity
 from kit.sending.dialogue import ehlo, greet, quit_, starttls
 from kit.sending.reply import Offer
 from kit.sending.session import Broken, Session, Wire
-from kit.sending.transport import Address, Streams, resolve
+from kit.sending.transport import Address, resolve
 
 T = TypeVar("T")
 
@@ -87,7 +87,7 @@ async def approach(session: Session, wire: Wire, profile: Profile, client: str) 
     return inside
 
 
-async def hang_up(session: Session, wire: Streams) -> None:
+async def hang_up(session: Session, wire: Wire) -> None:
     """QUIT, unless the server has hung up or said that it will (421)."""
     last = session.steps[-1].reply
     if not wire.closed and (last is None or last.code != 421):

@@ -1,29 +1,27 @@
 """Mail: the second wire, on aiosmtplib, and what is said over it once sign-in is done.
 
-Of aiosmtplib only `connect`, `execute_command`, `starttls`, `data` and `close` are used, and nothing that decides by itself:
-never `login()`, which tries one mechanism after the other, and never the STARTTLS that happens only where it is offered.
+Of aiosmtplib only its protocol is used, which says a command or the content and waits for the answer, and nothing that decides by
+itself: never `login()`, which tries one mechanism after the other, and never the STARTTLS that happens only where it is offered.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import socket
 import ssl
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 import aiosmtplib
+from aiosmtplib.protocol import SMTPProtocol
 
-from kit.model import Profile, Reply, Security
+from kit.model import Profile, Reply
 from kit.sending.dialogue import Say, Talk
-from kit.sending.reply import parse_reply
+from kit.sending.reply import ends_reply, parse_reply
 from kit.sending.session import Break, Broken, Tls
-from kit.sending.transport import Address
-
-_GOODBYE: Final = 5.0  # seconds that QUIT may take: nothing hangs on it
+from kit.sending.transport import PAUSE, Address, address_literal, reach, shake_hands, words
 
 # Where servers put their own id of a message into the 250 after the final dot.
 _QUEUE_IDS: Final = tuple(
@@ -93,144 +91,152 @@ def queue_id(reply: Reply) -> str | None:
     return next((match[1] for pattern in _QUEUE_IDS if (match := pattern.search(text))), None)
 
 
-async def dial(address: Address, timeout: float) -> socket.socket:  # noqa: ASYNC109 - it becomes part of what is said
-    """A TCP connection for a MailWire, nothing said yet.
-
-    Raises:
-        Broken: nobody listens there, or the way there is shut.
-    """
-    sock = socket.socket(address.family, socket.SOCK_STREAM)
-    sock.setblocking(False)
-    try:
-        async with asyncio.timeout(timeout):
-            await asyncio.get_running_loop().sock_connect(sock, (address.host, address.port))
-    except TimeoutError:
-        sock.close()
-        raise Broken(Break.NO_ANSWER, f"{address.host} did not answer within {timeout:g} s") from None
-    except OSError as fault:
-        sock.close()
-        why = Break.REFUSED if isinstance(fault, ConnectionRefusedError) else Break.NO_ANSWER
-        raise Broken(why, f"{address.host}: {os.strerror(fault.errno) if fault.errno else fault}") from None
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
 class MailWire:
-    """A Wire on aiosmtplib, which does some things in one: TLS and the banner, STARTTLS and the handshake, DATA and the content.
+    """A Wire on aiosmtplib, which sends DATA and the content in one.
+
+    Args:
+        protocol: connected, nothing said yet.
+        profile: the name that the certificate must be for, and the seconds for each reply.
+        context: for TLS.
+        content: of the message.
 
     Attributes:
-        client: this end of the connection as an address literal for EHLO (RFC 5321 section 4.1.3).
         round_trips: how often the server was waited for, from the banner to the end; TLS not counted.
     """
 
-    def __init__(self, sock: socket.socket, profile: Profile, context: ssl.SSLContext, content: bytes) -> None:
-        host = str(sock.getsockname()[0]).partition("%")[0]
-        self.client = f"[IPv6:{host}]" if ":" in host else f"[{host}]"
+    def __init__(self, protocol: _Protocol, profile: Profile, context: ssl.SSLContext, content: bytes) -> None:
+        self.timeout = profile.timeout
         self.round_trips = 0
+        self._protocol = protocol
+        self._host = profile.host
+        self._context = context
         self._content = content
-        self._timeout = profile.timeout
-        self._banner: Reply | None = None
-        self._smtp = aiosmtplib.SMTP(
-            hostname=profile.host,
-            sock=sock,
-            timeout=profile.timeout,
-            use_tls=profile.security is Security.TLS,
-            start_tls=False,  # its default, None, would go on in clear where STARTTLS is not offered
-            tls_context=context,
-            local_hostname="localhost",  # never said, as EHLO is the dialogue's; its default asks DNS
-        )
 
-    async def ask(self, line: bytes | None) -> Reply:
-        """Send a line, if there is one, and read one reply.
+    @classmethod
+    async def dial(cls, address: Address, profile: Profile, context: ssl.SSLContext, content: bytes) -> MailWire:
+        """Connect.
 
         Raises:
-            Broken: the connection ended.
+            Broken: nobody listens there, or the way there is shut.
         """
+        _, protocol = await reach(address, profile.timeout, _Protocol)
+        return cls(protocol, profile, context, content)
+
+    @property
+    def client(self) -> str:
+        """What to call this end of the connection in EHLO."""
+        return address_literal(self._transport)
+
+    @property
+    def closed(self) -> bool:
+        """Nothing more can be said."""
+        return not self._protocol.is_connected
+
+    async def ask(self, line: bytes | None) -> Reply:
+        """Send a line, if there is one, and read one reply; for DATA the one to the content, or the one that refuses it.
+
+        Raises:
+            Broken: the connection ended, or the answers are out of step. Its `raw` begins with 354 where the content was under way.
+        """
+        heard = self._protocol.heard
+        if line is not None and heard and not heard.startswith(b"421"):
+            raise Broken(Break.SPOKE_FIRST, "an answer came before the question", bytes(heard))
         self.round_trips += 2 if line == b"DATA" else 1
-        if line is None:
-            return await self._greeting()
+        broken = await self._say(line)
+        came, reply = bytes(heard), self._protocol.take()
+        if line == b"DATA" and reply:
+            if reply.code == 354:
+                reply = self._protocol.take()
+                if heard:
+                    broken = Broken(Break.SPOKE_FIRST, "more answers came than there were questions")
+            elif not 400 <= reply.code < 600:
+                broken = Broken(Break.UNEXPECTED, "the message was not given")
+            reply = None if broken else reply
+        if reply is None or (broken and broken.why is Break.ENDLESS):  # what aiosmtplib had too much of may have ended all the same
+            broken = broken or Broken(Break.SPOKE_FIRST, "an answer came before the question")
+            raise Broken(broken.why, broken.text, came)
+        return reply
+
+    async def _say(self, line: bytes | None) -> Broken | None:
+        """Have aiosmtplib send and wait; what came is in `heard`, and what it makes of that does not count."""
         try:
-            response = await self._send(line)
-        except aiosmtplib.SMTPResponseException as refused:
-            if refused.code < 0:  # no reply at all; what follows could no longer be told apart
-                self._smtp.close()
-            return _reply(refused.code, refused.message)
-        except _FAULTS as fault:
-            raise _broken(fault) from None
-        if line.startswith((b"EHLO ", b"HELO ")):  # else aiosmtplib would say EHLO again before STARTTLS and DATA
-            self._smtp.last_ehlo_response = response
-        return _reply(response.code, response.message)
+            if line is None:
+                await self._protocol.read_response(self.timeout)
+            elif line == b"DATA":
+                await self._protocol.execute_data_command(self._content, self.timeout)
+            else:
+                await self._protocol.execute_command(line, timeout=self.timeout)
+        except aiosmtplib.SMTPResponseException as fault:
+            if fault.code < 0:  # it could not read the reply
+                endless = "too long" in fault.message
+                return Broken(*((Break.ENDLESS, "a reply without end") if endless else (Break.UNEXPECTED, "a reply that does not read")))
+        except aiosmtplib.SMTPTimeoutError:
+            return Broken(Break.SILENT, f"no complete reply within {self.timeout:g} s")
+        except (aiosmtplib.SMTPException, OSError) as fault:
+            cause = fault.__cause__ if isinstance(fault.__cause__, Exception) else fault
+            return Broken(Break.CLOSED, f"the connection broke off: {words(cause)}")
+        return None
 
     async def encrypt(self) -> Tls:
-        """Bring TLS up where it comes first, else say what STARTTLS has agreed on.
+        """Bring TLS up. A server that speaks before the handshake is caught here, as in `Streams.encrypt`.
 
         Raises:
             Broken: there is no TLS, or the certificate does not pass.
         """
-        await self._greeting()
-        pipe = self._smtp.get_transport_info("ssl_object") if self._smtp.is_connected else None
-        if pipe is None:
+        await asyncio.sleep(PAUSE)
+        if early := bytes(self._protocol.heard):
+            raise Broken(Break.SPOKE_FIRST, f"the server sent {len(early)} bytes in clear before the TLS handshake", early)
+        if self.closed:
             raise Broken(Break.CLOSED, "the server closed the connection")
+        self._protocol.transport = await shake_hands(self._transport, self._protocol, self._context, self._host, self.timeout)
+        pipe = self._transport.get_extra_info("ssl_object")
         return Tls(version=pipe.version(), cipher=pipe.cipher()[0])
 
+    async def close(self) -> None:
+        """Hang up, and see it happen: at most a second is spent on that."""
+        if self._protocol.transport is None:
+            return
+        self._transport.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await self._protocol.lost.wait()
+        if not self._protocol.lost.is_set():
+            self._transport.abort()
+
     @property
-    def is_open(self) -> bool:
-        """The server has not hung up, as far as we know."""
-        return self._smtp.is_connected
-
-    def close(self) -> None:
-        """Let go of the connection, whatever its state."""
-        self._smtp.close()
-
-    async def _greeting(self) -> Reply:
-        """The banner, and before it TLS where that comes first. Once."""
-        if self._banner is None:
-            try:
-                code, text = await self._smtp.connect()
-            except aiosmtplib.SMTPResponseException as other:  # any banner but 220; aiosmtplib has hung up
-                code, text = other.code, other.message
-            except _FAULTS as fault:
-                raise _broken(fault) from None
-            self._banner = _reply(code, text)
-        return self._banner
-
-    async def _send(self, line: bytes) -> aiosmtplib.SMTPResponse:
-        if line == b"STARTTLS":
-            return await self._smtp.starttls()
-        if line == b"DATA":
-            return await self._smtp.data(self._content)
-        if line == b"QUIT":
-            return await self._smtp.execute_command(line, timeout=min(self._timeout, _GOODBYE))
-        return await self._smtp.execute_command(line)
+    def _transport(self) -> asyncio.Transport:
+        return cast("asyncio.Transport", self._protocol.transport)
 
 
-_FAULTS: Final = (aiosmtplib.SMTPException, OSError)
+class _Protocol(SMTPProtocol):
+    """aiosmtplib's, which throws away what it has read, and what nobody asked for; here that stays.
 
-# From what Python raises to what it means; the first that fits, so the narrower stand first.
-_BREAKS: Final = (
-    (ssl.SSLCertVerificationError, Break.CERTIFICATE),
-    (ssl.SSLError, Break.TLS),
-    (TimeoutError, Break.SILENT),
-    (OSError, Break.CLOSED),
-)
+    Attributes:
+        heard: what came, up to what has been taken.
+        lost: set at the end of the connection.
+    """
 
+    def __init__(self) -> None:
+        super().__init__(asyncio.get_running_loop())
+        self.heard = bytearray()
+        self.lost = asyncio.Event()
 
-def _broken(fault: BaseException) -> Broken:
-    """Of the faults that aiosmtplib wraps into each other the innermost with words says best what happened."""
-    while isinstance(fault.__cause__, Exception) and str(fault.__cause__):
-        fault = fault.__cause__
-    why = next((why for kind, why in _BREAKS if isinstance(fault, kind)), Break.CLOSED)
-    if isinstance(fault, ssl.SSLCertVerificationError):
-        return Broken(why, f"certificate verify failed: {fault.verify_message}")
-    return Broken(why, str(fault) or type(fault).__name__)
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.lost.set()
 
+    def data_received(self, data: bytes) -> None:
+        self.heard += data
+        super().data_received(data)
 
-def _reply(code: int, message: str) -> Reply:
-    """A reply of aiosmtplib's as the kit reads replies."""
-    if code < 0:
-        return parse_reply(message.encode("utf-8", "surrogateescape"))
-    *more, last = message.split("\n")
-    lines = [*(f"{code:03d}-{text}" for text in more), f"{code:03d} {last}"]
-    return parse_reply("".join(f"{line}\r\n" for line in lines).encode("utf-8", "surrogateescape"))
+    def take(self) -> Reply | None:
+        """The first reply of `heard`, out of it; None while it has not come to its end."""
+        end = 0
+        while stop := self.heard.find(b"\n", end) + 1:
+            last = ends_reply(bytes(self.heard[end:stop]), first=end == 0)
+            end = stop
+            if last:
+                raw = bytes(self.heard[:end])
+                del self.heard[:end]
+                return parse_reply(raw)
+        return None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from kit.explain import explain
 from kit.knowledge.findings import bounded, fill, found
 from kit.model import Cause, Finding, Profile, Security, Severity, Step
+from kit.sending.reply import CONTROLS, NOT_UTF_8, oddities
 from kit.sending.session import Break, Broken
 
 # What the table of replies says about these, whichever words this machine has for them.
@@ -18,6 +20,7 @@ _IN_THE_TABLE: Final = {
 }
 # OpenSSL's reasons where the other side answered to TLS in plain text; which one depends on its version.
 _PLAIN_ANSWER: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "UNKNOWN_PROTOCOL", "HTTP_REQUEST")
+_ODD: Final = {NOT_UTF_8: "not-utf-8", CONTROLS: "control-characters"}
 # The alerts (RFC 8446 section 6.2, in OpenSSL's names) by which a server judges the client's certificate, or misses it. In TLS 1.3
 # they come after the handshake, with the first thing that is read.
 _OF_OURS: Final = re.compile(
@@ -50,6 +53,15 @@ def found_broken(broken: Broken, step: Step, profile: Profile) -> Finding:
     )
 
 
+def found_odd(steps: Iterable[Step], profile: Profile) -> list[Finding]:
+    """What in the server's replies, whatever they mean, is fit to harm those who read them."""
+    replies = [(step, oddities(step.reply.raw)) for step in steps if step.reply and step.reply.code and step.reply.raw.endswith(b"\n")]
+    evidence = {
+        name: [f"{step.name}: {step.reply.text}" for step, odd in replies if step.reply and what in odd] for what, name in _ODD.items()
+    }
+    return [found(name, profile, *texts[:5]) for name, texts in evidence.items() if texts]
+
+
 def _name(broken: Broken, step: str, profile: Profile) -> str:
     """Which entry of the table fits."""
     name, at_once = broken.why.value, profile.security is Security.TLS
@@ -58,10 +70,14 @@ def _name(broken: Broken, step: str, profile: Profile) -> str:
             name = "plain-before-tls" if at_once else "injected"
         case Break.SILENT, _ if broken.raw:
             name = "slow"
-        case Break.SILENT, "banner" if not at_once:
+        case Break.SILENT, "banner" if at_once:
+            name = "silent-inside"
+        case Break.SILENT, "banner":
             name = "silent-465" if profile.port == 465 else "silent-banner"
         case ((Break.SILENT | Break.CLOSED), "tls"):
             name += "-tls" if at_once else "-starttls"
+        case Break.CLOSED, "banner" if at_once:
+            name = "closed-inside"
         case Break.CLOSED, ("connect" | "banner"):
             name = "closed-banner"
         case Break.ENDLESS, _ if max(map(len, broken.raw.split(b"\n"))) > len(broken.raw) / 2:

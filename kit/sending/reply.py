@@ -12,6 +12,8 @@ from kit.redact import Secret, mask
 
 _CODED: Final = re.compile(rb"([0-9]{3})(?![0-9])([ -]?)(.*)", re.DOTALL)
 _ENHANCED: Final = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?!\S)")  # RFC 3463; RFC 2034 puts it first
+NOT_UTF_8: Final = "bytes that are not UTF-8"
+CONTROLS: Final = "control characters"
 _LONGEST_LINE: Final = 512  # octets with the line end (RFC 5321 section 4.5.3.1.5)
 
 
@@ -34,19 +36,24 @@ def parse_reply(raw: bytes) -> Reply:
     return Reply(code=int(code), lines=texts, enhanced=enhanced, raw=raw)
 
 
-def oddities(raw: bytes) -> str | None:
-    """What breaks the rules in a reply, in plain words; None where nothing does."""
+def codes(raw: bytes) -> tuple[str, ...]:
+    """The codes of its lines, each once; RFC 5321 section 4.2.1 allows no more than one."""
+    return tuple(dict.fromkeys(match[1].decode() for line in _lines(raw) if (match := _CODED.match(line))))
+
+
+def oddities(raw: bytes) -> tuple[str, ...]:
+    """What breaks the rules in a reply, in plain words."""
     lines = _lines(raw)
-    codes = {match[1] if (match := _CODED.match(line)) else b"" for line in lines}
     found = (
-        ("a line without a code", b"" in codes),
-        ("lines with different codes", len(codes - {b""}) > 1),
+        ("a line without a code", not all(_CODED.match(line) for line in lines)),
+        ("lines with different codes", len(codes(raw)) > 1),
         ("a line that ends in a bare LF", re.search(rb"(?<!\r)\n", raw) is not None),
         ("a line longer than 512 octets", any(len(line) + 2 > _LONGEST_LINE for line in lines)),
         ("bytes outside ASCII", not raw.isascii()),
-        ("control characters", re.search(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", raw) is not None),
+        (NOT_UTF_8, not _is_utf_8(raw)),
+        (CONTROLS, re.search(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", raw) is not None),
     )
-    return "the reply has " + ", ".join(what for what, so in found if so) if raw and any(so for _, so in found) else None
+    return tuple(what for what, so in found if so)
 
 
 def masked(reply: Reply, secrets: Iterable[Secret]) -> Reply:
@@ -92,6 +99,14 @@ def parse_offer(reply: Reply) -> Offer:
 def _lines(raw: bytes) -> list[bytes]:
     lines = raw.split(b"\n")
     return [line.removesuffix(b"\r") for line in (lines if lines[-1] else lines[:-1])]
+
+
+def _is_utf_8(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _readable(line: bytes) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, replace
 from email.message import EmailMessage
 from pathlib import Path
@@ -12,10 +11,9 @@ from kit.auth.budget import ATTEMPTS_AN_HOUR
 from kit.model import Cause, Finding, Profile, Security, SendResult, Severity, Step
 from kit.profiles import build_profile
 from kit.redact import Secret
-from kit.sending.approach import approach, first_connection, refusal
-from kit.sending.deliver import Delivered, MailWire, dial, transaction
-from kit.sending.dialogue import quit_
-from kit.sending.findings import found_broken
+from kit.sending.approach import approach, first_connection, hang_up, refusal
+from kit.sending.deliver import Delivered, MailWire, transaction
+from kit.sending.findings import found_broken, found_odd
 from kit.sending.message import envelope, wire_bytes
 from kit.sending.session import Broken, Session
 from kit.sending.signin import by_certificate, check_sign_in, sign_in
@@ -52,7 +50,7 @@ async def send(
     Raises:
         InvalidMessage: the message must not go out.
         UsageError: settings that cannot be right.
-        PasswordInClear: there is a password, no TLS is wanted, and that was not allowed.
+        PasswordInClear: no TLS is wanted, a mechanism is named that would show the password, and that was not allowed.
         BudgetSpent: no attempt is left for this account. Nothing was sent.
     """
     profile = build_profile(**asdict(profile))
@@ -64,8 +62,7 @@ async def send(
     delivered = Delivered(accepted=(), rejected=())
     wire = None
     try:
-        sock = await first_connection(session, profile, lambda address: dial(address, profile.timeout), gentle=gentle)
-        wire = MailWire(sock, profile, context, content)
+        wire = await first_connection(session, profile, lambda address: MailWire.dial(address, profile, context, content), gentle=gentle)
         if profile.security is Security.TLS:
             await session.encrypt(wire)
         offer = await approach(session, wire, profile, wire.client)
@@ -86,15 +83,15 @@ async def send(
             talk = transaction(sender, recipients, size=len(content), declare_size="SIZE" in offer.extensions, dry_run=dry_run)
             delivered = await session.run(talk, wire)
             session.findings += _outcome(delivered, profile, message, dry_run=dry_run)
-        if wire.is_open:
-            with suppress(Broken):  # the step says that no goodbye came; nothing hangs on it
-                await session.run(quit_(), wire)
+        await hang_up(session, wire)
     except Broken as broken:
         last = session.steps[-1]
-        session.findings.append(_perhaps(message, last.detail) if last.name == "data" else found_broken(broken, last, profile))
+        given = last.name == "data" and broken.raw.startswith(b"354")
+        session.findings.append(_perhaps(message, last.detail) if given else found_broken(broken, last, profile))
     finally:
         if wire:
-            wire.close()
+            await wire.close()
+    session.findings += found_odd(session.steps, profile)
     return SendResult(
         target=target or profile.name or profile.host,
         host=profile.host,

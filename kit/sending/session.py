@@ -15,7 +15,7 @@ from typing import Final, Protocol, TypeVar
 from kit.model import Attempt, Finding, Reply, Step
 from kit.redact import Secret, mask
 from kit.sending.dialogue import Action, Say, StartTls, Talk
-from kit.sending.reply import masked, oddities, parse_reply
+from kit.sending.reply import codes, masked, oddities, parse_reply
 
 T = TypeVar("T")
 
@@ -30,6 +30,8 @@ class Break(StrEnum):
     CLOSED = "closed"
     ENDLESS = "endless"
     SPOKE_FIRST = "spoke-first"
+    MIXED = "mixed-codes"
+    UNEXPECTED = "unexpected-reply"
     CERTIFICATE = "certificate"
     TLS = "tls"
 
@@ -64,7 +66,17 @@ class Tls:
 
 
 class Wire(Protocol):
-    """One open connection. Both methods raise Broken where it ends, and only there."""
+    """One open connection. Both methods raise Broken where it ends, and only there.
+
+    Attributes:
+        timeout: seconds for each reply.
+    """
+
+    timeout: float
+
+    @property
+    def closed(self) -> bool:
+        """Nothing more can be said."""
 
     async def ask(self, line: bytes | None) -> Reply:
         """Send a line, if there is one (CRLF is added), and read one reply."""
@@ -156,7 +168,7 @@ class Session:
         if isinstance(action, StartTls):
             line, shown = b"STARTTLS", "STARTTLS"
         try:
-            reply = masked(await wire.ask(line), self._secrets)
+            reply = _of_one_code(masked(await wire.ask(line), self._secrets))
         except Broken as broken:
             self._write(action.name, began, sent=shown, broken=broken)
             raise
@@ -177,7 +189,8 @@ class Session:
     ) -> None:
         if broken and broken.raw:
             reply = masked(parse_reply(broken.raw), self._secrets)
-        remarks = (detail, mask(broken.text, self._secrets) if broken else None, oddities(reply.raw) if reply else None)
+        odd = f"the reply has {', '.join(what)}" if reply and (what := oddities(reply.raw)) else None
+        remarks = (detail, mask(broken.text, self._secrets) if broken else None, odd)
         step = Step(
             name=name,
             seconds=round(self._clock() - began, 6),
@@ -189,3 +202,9 @@ class Session:
         self.steps.append(step)
         if self._on_step:
             self._on_step(step)
+
+
+def _of_one_code(reply: Reply) -> Reply:
+    if len(each := codes(reply.raw)) > 1:
+        raise Broken(Break.MIXED, f"one reply with the codes {', '.join(each[:9])}", reply.raw)
+    return reply

@@ -12,11 +12,11 @@ from kit.auth.budget import ATTEMPTS_AN_HOUR, account_of, check_budget, give_bac
 from kit.auth.mechanisms import MECHANISMS
 from kit.auth.offers import recall_offer
 from kit.errors import UsageError
-from kit.knowledge.findings import found
+from kit.knowledge.findings import EVIDENCE_LIMIT, found
 from kit.model import Attempt, Cause, Finding, Outcome, Profile, Security, Service
 from kit.redact import Secret, mask
 from kit.sending.approach import refusal
-from kit.sending.dialogue import authenticate
+from kit.sending.dialogue import Verdict, authenticate
 from kit.sending.reply import Offer
 from kit.sending.session import Broken, Session, Wire
 
@@ -28,6 +28,10 @@ _OUTCOMES: Final = {
     Cause.MALFORMED: Outcome.MALFORMED,
     Cause.BACKEND_UNAVAILABLE: Outcome.SERVER_ERROR,
 }
+
+_BEARER: Final = ("OAUTHBEARER", "XOAUTH2")
+# What a reply comes to that speaks of a password, or of nothing: of a token the error before it told more (RFC 7628 section 3.2.2).
+_VAGUE: Final = (Cause.CREDENTIALS, Cause.WRONG_PASSWORD, Cause.MALFORMED, Cause.UNKNOWN)
 
 
 def check_mechanism(profile: Profile) -> None:
@@ -68,7 +72,7 @@ def check_sign_in(
 
     Raises:
         UsageError: there is no user, or user or password cannot be sent; or no TLS to show a certificate in.
-        PasswordInClear: the profile wants no TLS.
+        PasswordInClear: the profile wants no TLS, and a mechanism that would show the password.
         BudgetSpent: no attempt is left for this account.
     """
     check_mechanism(profile)
@@ -81,7 +85,10 @@ def check_sign_in(
     elif profile.user is None:
         raise UsageError("a password belongs to a user, and none is named", where="user", next_step="Give --user, or no password")
     else:
-        authenticate(profile.mechanism or "PLAIN", profile.user, secret, protected=encrypted, allow_clear=allow_clear)
+        # Which mechanism it will be without a name, and whether that may be used in clear, is known only from what is offered.
+        authenticate(
+            profile.mechanism or "PLAIN", profile.user, secret, protected=encrypted or profile.mechanism is None, allow_clear=allow_clear
+        )
     check_budget(account_of(profile), now=datetime.now(UTC), limit=attempts_an_hour, path=budget)
 
 
@@ -90,8 +97,15 @@ def outcome_of(cause: Cause, code: int) -> Outcome:
     return _OUTCOMES.get(cause, Outcome.SERVER_ERROR if 400 <= code < 500 else Outcome.FAILURE)
 
 
-def choose_mechanism(profile: Profile, offer: Offer, secret: Secret | None = None) -> tuple[str, str] | Finding:
-    """The one mechanism to try and why, or the finding that says why there is none."""
+def choose_mechanism(profile: Profile, offer: Offer, secret: Secret | None = None, *, hidden: bool = True) -> tuple[str, str] | Finding:
+    """The one mechanism to try and why, or the finding that says why there is none.
+
+    Args:
+        profile: may name one.
+        offer: what the server has.
+        secret: None where a certificate takes its place.
+        hidden: nobody else reads the connection, or the operator allows it; else no mechanism that reveals the password is chosen.
+    """
     offered = f"offered: {' '.join(offer.mechanisms) or 'no AUTH'}"
     if not offer.mechanisms:
         return found("auth-not-offered", profile, offered)
@@ -102,10 +116,11 @@ def choose_mechanism(profile: Profile, offer: Offer, secret: Secret | None = Non
     if by_certificate(profile, secret, offer):
         return "EXTERNAL", f"EXTERNAL, which rests on the certificate, as there is no password; {offered}"
     for name, mechanism in MECHANISMS.items():
-        if mechanism.by_itself and name in offer.mechanisms:
+        if mechanism.by_itself and name in offer.mechanisms and (hidden or not mechanism.reveals_password):
             how = "which sends the password itself" if mechanism.reveals_password else "which proves the password without sending it"
             return name, f"{name}, {how}: the strongest that takes a password; {offered}"
-    return found("no-mechanism-in-common", profile, offered)
+    readable = not hidden and any(MECHANISMS[name].by_itself for name in offer.mechanisms if name in MECHANISMS)
+    return found("only-in-clear" if readable else "no-mechanism-in-common", profile, offered)
 
 
 def find_downgrade(profile: Profile, offer: Offer, *, encrypted: bool, now: datetime, memory: Path | None = None) -> Finding | None:
@@ -148,7 +163,7 @@ async def sign_in(
         BudgetSpent: no attempt is left for this account.
         UsageError: user or password cannot be sent.
     """
-    chosen = choose_mechanism(profile, offer, secret)
+    chosen = choose_mechanism(profile, offer, secret, hidden=session.tls is not None or allow_clear)
     downgrade = find_downgrade(profile, offer, encrypted=session.tls is not None, now=now(), memory=budget)
     session.findings += [finding for finding in (downgrade, chosen) if isinstance(finding, Finding)]
     if isinstance(chosen, Finding):
@@ -176,25 +191,32 @@ async def sign_in(
     except Broken as broken:
         session.attempt = replace(attempt, time=now(), text=mask(broken.text, [secret]))
         raise
-    reply, remark = verdict.reply, verdict.remark
-    evidence = (mask(remark.evidence, [secret]),) if remark else ()
-    worked = reply.code == 235 and verdict.doubt is None
+    finding, outcome = _conclude(verdict, mechanism, profile, secret)
+    worked = outcome is Outcome.SUCCESS
     if worked:
         give_back(ticket, path=budget)
-        finding, outcome = found("signed-in", profile, reply.text), Outcome.SUCCESS
-    elif verdict.doubt:
-        finding, outcome = found(verdict.doubt.finding or "", profile, *evidence, reply.text), Outcome.ABORTED
-    else:
-        finding = refusal(reply, "auth", profile)
-        outcome = outcome_of(finding.cause, reply.code)
-        if mechanism == "EXTERNAL" and outcome is Outcome.FAILURE and finding.cause is not Cause.CERTIFICATE:
-            finding = found("external-refused", profile, reply.text)
-        if verdict.gave_up:
-            outcome = Outcome.ABORTED
-        if remark and not remark.finding:
-            finding = replace(finding, evidence=(*finding.evidence, *evidence))
     session.findings.append(finding)
     if outcome is Outcome.FAILURE and profile.mechanism is None and mechanism.startswith("SCRAM-") and "PLAIN" in offer.mechanisms:
         session.findings.append(found("scram-not-stored", profile))
-    session.attempt = replace(attempt, time=now(), outcome=outcome, cause=finding.cause, text=reply.text)
+    session.attempt = replace(attempt, time=now(), outcome=outcome, cause=finding.cause, text=verdict.reply.text)
     return worked
+
+
+def _conclude(verdict: Verdict, mechanism: str, profile: Profile, secret: Secret) -> tuple[Finding, Outcome]:
+    """What a sign-in came to."""
+    reply, remark = verdict.reply, verdict.remark
+    evidence = (mask(remark.evidence, [secret])[:EVIDENCE_LIMIT],) if remark else ()
+    if verdict.doubt:
+        return found(verdict.doubt.finding or "", profile, *evidence, reply.text), Outcome.ABORTED
+    if reply.code == 235:
+        return found("signed-in", profile, reply.text), Outcome.SUCCESS
+    finding = refusal(reply, "auth", profile)
+    outcome = outcome_of(finding.cause, reply.code)
+    if mechanism in _BEARER and remark and finding.cause in _VAGUE:
+        finding, outcome = found("token-rejected", profile, reply.text), Outcome.FAILURE
+    elif verdict.gave_up:
+        finding = found("asks-for-more", profile, reply.text) if finding.cause in _VAGUE else finding
+        outcome = Outcome.ABORTED
+    elif mechanism == "EXTERNAL" and outcome is Outcome.FAILURE and finding.cause is not Cause.CERTIFICATE:
+        finding = found("external-refused", profile, reply.text)
+    return replace(finding, evidence=(*finding.evidence, *evidence)), outcome

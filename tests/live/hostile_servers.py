@@ -27,6 +27,7 @@ from tests.live.check_servers import Pki, make_pki
 BANNER = b"220 mail.example.test ESMTP\r\n"
 OFFER = b"250-mail.example.test\r\n250 STARTTLS\r\n"  # AUTH in clear would be a finding of its own
 INSIDE = b"250-mail.example.test\r\n250 AUTH PLAIN LOGIN\r\n"
+TOKEN = "ya29.Hasen-A_token.of/some+length~which.is.longer.than.what.a.reply.has.left"
 PATIENCE = 60  # seconds that a server waits for anything; the kit must have been quicker
 
 
@@ -154,6 +155,16 @@ def mute_tls(peer: Peer) -> None:
     peer.hold()
 
 
+def mute_inside_tls(peer: Peer) -> None:
+    peer.encrypt()
+    peer.hold()
+
+
+def gone_inside_tls(peer: Peer) -> None:
+    peer.encrypt()
+    peer.sock.unwrap()
+
+
 def drip(peer: Peer) -> None:
     for byte in BANNER * 9:
         peer.say(bytes([byte]))
@@ -262,6 +273,12 @@ def plain_after_starttls(peer: Peer) -> None:
     peer.hold()
 
 
+def hello_refused(peer: Peer) -> None:
+    """Hangs up on every client hello, whichever version of TLS it names."""
+    peer.read(10)
+    peer.reset()
+
+
 def no_handshake(peer: Peer) -> None:
     peer.until(b"STARTTLS")
     peer.say(b"220 go\r\n")
@@ -319,6 +336,40 @@ def questions_without_end(peer: Peer) -> None:
     while True:
         peer.say(b"334 bW9yZQ==\r\n")
         peer.hear()
+
+
+def asks_twice(peer: Peer) -> None:
+    """Does not see what came with AUTH, asks for it, and takes `*` for an answer (RFC 4954 section 4)."""
+    peer.until(b"AUTH")
+    peer.say(b"334 \r\n")
+    peer.hear()
+    peer.say(b"501 5.7.0 cancelled\r\n")
+    peer.hold()
+
+
+def _bearer(peer: Peer, mechanism: bytes, error: bytes) -> None:
+    """Refuse a token as RFC 7628 section 3.2.2 and Google's XOAUTH2 have it: the reason as a challenge, an answer, then 535."""
+    peer.until(b"AUTH", inside=b"250-mail.example.test\r\n250 AUTH " + mechanism + b"\r\n")
+    peer.say(b"334 " + base64.b64encode(error) + b"\r\n")
+    peer.hear()
+    peer.say(b"535 5.7.8 authentication failed\r\n")
+    peer.hold()
+
+
+def old_token(peer: Peer) -> None:
+    _bearer(peer, b"XOAUTH2", b'{"status":"401","schemes":"bearer","scope":"https://mail.example.test/"}')
+
+
+def parrot_of_a_token(peer: Peer) -> None:
+    """Says the token back within its error."""
+    _bearer(peer, b"OAUTHBEARER", b'{"status":"invalid_token","token":"' + TOKEN.encode() + b'"}')
+
+
+def mixed_verdict(peer: Peer) -> None:
+    """Whoever looks at the first line, or the last, is signed in or not."""
+    peer.until(b"AUTH")
+    peer.say(b"535-5.7.8 no\r\n235 2.7.0 ok\r\n")
+    peer.hold()
 
 
 def yes_to_auth(peer: Peer) -> None:
@@ -415,12 +466,14 @@ class Expected:
     Attributes:
         title: words of it.
         evidence: a regex that one piece of it must match: where it happened, or what the server said.
+        mechanism: which the settings name; the secret is TOKEN then.
         closer: the title's words after a look at the whole chain of certificates, where they are others then.
     """
 
     cause: Cause
     title: str
     evidence: str = ""
+    mechanism: str | None = None
     security: Security = Security.STARTTLS
     closer: str = ""
 
@@ -430,6 +483,9 @@ UNREACHABLE, MALFORMED, CERTIFICATE, CREDENTIALS = Cause.UNREACHABLE, Cause.MALF
 SERVERS: dict[Callable[[Peer], None], Expected] = {
     mute: Expected(UNREACHABLE, "says nothing"),
     mute_tls: Expected(UNREACHABLE, "takes connections and does not answer to TLS", security=Security.TLS),
+    mute_inside_tls: Expected(UNREACHABLE, "gives no greeting", "^banner: ", security=Security.TLS),
+    gone_inside_tls: Expected(UNREACHABLE, "without a greeting", "^banner: ", security=Security.TLS),
+    hello_refused: Expected(UNREACHABLE, "hangs up during the TLS handshake", security=Security.TLS),
     drip: Expected(UNREACHABLE, "not complete in time", "^banner: "),
     line_without_end: Expected(UNREACHABLE, "A line of the reply has no end", "^banner: "),
     hang_up: Expected(UNREACHABLE, "without a word"),
@@ -442,7 +498,7 @@ SERVERS: dict[Callable[[Peer], None], Expected] = {
     one_line_of_a_megabyte: Expected(UNREACHABLE, "A line of the reply has no end", "^ehlo: "),
     lines_without_end: Expected(UNREACHABLE, "The reply has no end", "^ehlo: "),
     reset_after_ehlo: Expected(UNREACHABLE, "closed the connection in the middle", "^ehlo: "),
-    other_codes: Expected(Cause.UNKNOWN, "refused", "250-.* 334-"),
+    other_codes: Expected(MALFORMED, "different codes", "^ehlo: .*250, 334, 599"),
     no_starttls: Expected(Cause.TLS_REQUIRED, "does not offer STARTTLS"),
     reset_at_starttls: Expected(UNREACHABLE, "closed the connection in the middle", "^starttls: "),
     yes_to_everything: Expected(Cause.UNKNOWN, "none that SMTP foresees", "^250 ok"),
@@ -459,15 +515,19 @@ SERVERS: dict[Callable[[Peer], None], Expected] = {
     old_tls: Expected(Cause.TLS_TOO_OLD, "only a TLS version"),
     ancient_cipher: Expected(Cause.TLS_TOO_OLD, "no cipher that both"),
     tarpit: Expected(UNREACHABLE, "stopped answering", "^auth: "),
-    questions_without_end: Expected(Cause.UNKNOWN, "none that SMTP foresees", "^334 "),
+    questions_without_end: Expected(MALFORMED, "keeps asking", "^334 "),
+    asks_twice: Expected(MALFORMED, "keeps asking", "^501 "),
+    old_token: Expected(Cause.TOKEN_REJECTED, "refused the OAuth token", '"status":"401".*"scope":"https://mail', mechanism="XOAUTH2"),
+    parrot_of_a_token: Expected(Cause.TOKEN_REJECTED, "refused the OAuth token", r"\[hidden\]", mechanism="OAUTHBEARER"),
+    mixed_verdict: Expected(MALFORMED, "different codes", "^auth: .*535, 235"),
     yes_to_auth: Expected(Cause.UNKNOWN, "none that SMTP foresees", "^250 2.7.0 yes"),
     work_without_end: Expected(MALFORMED, "SCRAM exchange breaks the rules", "iterations"),
     impostor: Expected(Cause.ABORTED, "did not prove", "sent no proof"),
     huge_question: Expected(UNREACHABLE, "A line of the reply has no end", "^auth: "),
     a_hundred_thousand_lines: Expected(UNREACHABLE, "The reply has no end", "^auth: "),
     gone_after_success: Expected(UNREACHABLE, "closed the connection in the middle", "^noop: "),
-    escapes: Expected(CREDENTIALS, "password", r"^535 5.7.8 \\x1b\]0;gotcha"),
-    latin_1: Expected(CREDENTIALS, "password", r"ung\\xfcltig"),
+    escapes: Expected(MALFORMED, "control characters", r"^auth: 535 5.7.8 \\x1b\]0;gotcha"),
+    latin_1: Expected(MALFORMED, "character set", r"ung\\xfcltig"),
     parrot: Expected(CREDENTIALS, "password", r"nor is \[hidden\]"),
 }
 

@@ -175,11 +175,29 @@ async def test_where_no_mechanism_fits_nothing_is_tried(pki, budget, offer, mech
 # --- no password in clear -----------------------------------------------------------------------------------------
 
 
-async def test_a_password_without_tls_is_refused_before_anything_is_sent(budget):
+async def test_a_mechanism_that_shows_the_password_is_refused_without_tls_before_anything_is_sent(budget):
     async with checking(smtp(), Security.NONE) as check:
         with pytest.raises(PasswordInClear):
-            await check("hunter22", more={"user": "anna"}, budget=budget)
+            await check("hunter22", more={"user": "anna", "mechanism": "PLAIN"}, budget=budget)
         assert check.server.connections == 0
+
+
+@pytest.mark.parametrize(
+    ("offer", "tried", "title"),
+    [
+        ("PLAIN LOGIN", None, "would show the password"),
+        ("CRAM-MD5 PLAIN", None, "would show the password"),  # guessable from what goes over the wire: only where it is named
+        ("CRAM-MD5", None, "no mechanism that the kit can use"),
+        ("XOAUTH2", None, "no mechanism that the kit can use"),
+        ("PLAIN SCRAM-SHA-1 LOGIN", "SCRAM-SHA-1", None),
+    ],
+)
+async def test_without_tls_and_a_named_mechanism_it_depends_on_what_is_offered(budget, offer, tried, title):
+    async with checking(smtp({b"EHLO": f"250-mail.example.test\r\n250 AUTH {offer}\r\n".encode()}), Security.NONE) as check:
+        result = await check("hunter22", more={"user": "anna"}, budget=budget)
+        auths = [line.split()[1].decode() for line in check.server.heard if line.startswith(b"AUTH")]
+    assert auths == ([tried] if tried else [])
+    assert any(title in finding.title for finding in result.findings) if title else result.attempt.mechanism == tried
 
 
 async def test_who_allows_it_finds_it_in_the_result(budget):

@@ -106,10 +106,14 @@ def test_parsing_takes_linear_time(piece):
 
 
 def test_what_is_odd_is_said():
-    assert oddities(b"250-a\r\n250 b\r\n") is None
-    assert oddities(b"250-a\r\n550 b\n") == "the reply has lines with different codes, a line that ends in a bare LF"
-    assert "longer than 512" in (oddities(b"250 " + b"x" * 600 + b"\r\n") or "")
-    assert oddities(b"250 " + b"x" * 506 + b"\r\n") is None  # 512 octets with the line end
+    assert oddities(b"250-a\r\n250 b\r\n") == ()
+    assert oddities(b"250-a\r\n550 b\n") == ("lines with different codes", "a line that ends in a bare LF")
+    assert oddities(b"250-a\r\nb\r\n") == ("a line without a code",)
+    assert oddities("250 ungültig\r\n".encode()) == ("bytes outside ASCII",)
+    assert oddities("250 ungültig\r\n".encode("latin-1")) == ("bytes outside ASCII", "bytes that are not UTF-8")
+    assert oddities(b"250 \x1b[2J\r\n") == ("control characters",)
+    assert "longer than 512" in oddities(b"250 " + b"x" * 600 + b"\r\n")[0]
+    assert oddities(b"250 " + b"x" * 506 + b"\r\n") == ()  # 512 octets with the line end
 
 
 # --- what EHLO offers --------------------------------------------------------------------------------------------

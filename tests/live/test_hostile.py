@@ -13,16 +13,18 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 import kit
 from kit.checks.survey import Survey, survey
-from kit.model import Cause, CheckResult, Finding, Outcome, Profile, to_plain
+from kit.model import Cause, CheckResult, Finding, Outcome, Profile, SendResult, to_plain
 from kit.redact import Secret
-from tests.live.hostile_servers import SERVERS, Certificates, Running, escapes, parrot, run
+from kit.sending.message import build_test_message
+from kit.sending.send import send
+from tests.live.hostile_servers import SERVERS, TOKEN, Certificates, Running, escapes, gone_after_success, parrot, run
 
 pytestmark = pytest.mark.needs("linux")  # /proc tells how much memory a process had at most, and which files are open
 
@@ -38,11 +40,13 @@ NAMES = [server.__name__ for server in SERVERS]
 
 @dataclass
 class Checked:
-    """What `kit.check` made of a server, in this process, and then the look around."""
+    """What `kit.check` made of a server, in this process, then the look around, and `kit.send`."""
 
     result: CheckResult
     around: Survey
+    mailed: SendResult
     seconds: float
+    mailed_in: float
     server: Running
 
 
@@ -70,13 +74,21 @@ def checked(certificates, tmp_path_factory):
 
     async def one(server, expected, running):
         profile = Profile(
-            host="127.0.0.1", port=running.port, security=expected.security, user=USER, timeout=TIMEOUT, ca_file=certificates.pki.ca_file
+            host="127.0.0.1",
+            port=running.port,
+            security=expected.security,
+            user=USER,
+            mechanism=expected.mechanism,
+            timeout=TIMEOUT,
+            ca_file=certificates.pki.ca_file,
         )
+        secret, budget = Secret(TOKEN if expected.mechanism else PASSWORD), folder / "budget.sqlite"
         async with gate:
             began = time.monotonic()
-            result = await kit.check(profile, Secret(PASSWORD), budget=folder / "budget.sqlite")
-            seconds = time.monotonic() - began
-            done[server.__name__] = Checked(result, await survey(profile), seconds, running)
+            result = await kit.check(profile, secret, budget=budget)
+            seconds, around, began = time.monotonic() - began, await survey(profile), time.monotonic()
+            mailed = await send(profile, build_test_message(USER, ["ben@example.test"]), secret, budget=budget)
+            done[server.__name__] = Checked(result, around, mailed, seconds, time.monotonic() - began, running)
 
     async def everyone(running):
         await asyncio.gather(*(one(server, expected, running[server]) for server, expected in SERVERS.items()))
@@ -132,6 +144,8 @@ def _command(server, running: Running, ca_file: str, folder: Path, *more: str) -
         "--timeout": TIMEOUT,
         "--ca": ca_file,
     }
+    if mechanism := SERVERS[server].mechanism:
+        options["--mechanism"] = mechanism
     began = time.monotonic()
     done = subprocess.run(
         [
@@ -145,7 +159,7 @@ def _command(server, running: Running, ca_file: str, folder: Path, *more: str) -
             *(str(x) for pair in options.items() for x in pair),
             *more,
         ],
-        input=PASSWORD.encode() + b"\n",
+        input=(TOKEN if mechanism else PASSWORD).encode() + b"\n",
         capture_output=True,
         env=env,
         timeout=60,
@@ -183,6 +197,22 @@ def test_the_finding_names_the_fault(checked, server, expected):
 def test_no_expectation_fits_another_server(checked, name):
     findings = checked[0][name].result.findings
     assert [server.__name__ for server, expected in SERVERS.items() if fits(expected, findings)] == [name]
+
+
+@pytest.mark.parametrize(("server", "expected"), SERVERS.items(), ids=NAMES)
+def test_a_mail_meets_the_same_fault(checked, server, expected):
+    mailed = checked[0][server.__name__].mailed
+    if server is gone_after_success:  # a check says NOOP there
+        expected = replace(expected, evidence="^mail: ")
+    assert fits(expected, mailed.findings), mailed.findings
+    assert not mailed.ok
+    assert mailed.accepted == ()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_mail_ends_in_time_and_tells_no_password(checked, name):
+    assert checked[0][name].mailed_in < BOUND + SLACK
+    assert not _holds_the_password(repr(checked[0][name].mailed) + json.dumps(to_plain(checked[0][name].mailed), ensure_ascii=False))
 
 
 @pytest.mark.parametrize(("server", "expected"), SERVERS.items(), ids=NAMES)
@@ -227,9 +257,19 @@ def test_the_attempt_is_what_became_of_it(checked, name):
 # aborted; only 235 is success.
 ASKED = {
     **dict.fromkeys(
-        ("tarpit", "questions_without_end", "huge_question", "a_hundred_thousand_lines", "work_without_end", "impostor"), Outcome.ABORTED
+        (
+            "tarpit",
+            "questions_without_end",
+            "asks_twice",
+            "mixed_verdict",
+            "huge_question",
+            "a_hundred_thousand_lines",
+            "work_without_end",
+            "impostor",
+        ),
+        Outcome.ABORTED,
     ),
-    **dict.fromkeys(("yes_to_auth", "escapes", "latin_1", "parrot"), Outcome.FAILURE),
+    **dict.fromkeys(("yes_to_auth", "escapes", "latin_1", "parrot", "old_token", "parrot_of_a_token"), Outcome.FAILURE),
     "gone_after_success": Outcome.SUCCESS,
 }
 
@@ -238,13 +278,16 @@ def _holds_the_password(text: str) -> list[str]:
     """In which forms it stands there: as typed, as a literal, in base64 at each of the places that it may have in a blob."""
     raw = PASSWORD.encode()
     blobs = {base64.b64encode(before + raw)[4:-4].decode() for before in (b"\0" * 3, b"\0" * 4, b"\0" * 5)}
-    forms = {PASSWORD, repr(PASSWORD)[1:-1], ascii(PASSWORD)[1:-1], json.dumps(PASSWORD)[1:-1], "Hasen", *blobs}
+    forms = {PASSWORD, TOKEN[:8], repr(PASSWORD)[1:-1], ascii(PASSWORD)[1:-1], json.dumps(PASSWORD)[1:-1], "Hasen", *blobs}
     return [form for form in forms if form in text]
 
 
 def test_the_search_for_the_password_would_find_it():
     blob = base64.b64encode(b"\0".join((b"", USER.encode(), PASSWORD.encode()))).decode()
-    assert all(_holds_the_password(text) for text in (f"is {PASSWORD}!", f"{PASSWORD!r}", f"{PASSWORD!a}", json.dumps([PASSWORD]), blob))
+    assert all(
+        _holds_the_password(text)
+        for text in (f"is {PASSWORD}!", f"Bearer {TOKEN[:20]}", f"{PASSWORD!r}", f"{PASSWORD!a}", json.dumps([PASSWORD]), blob)
+    )
 
 
 # --- the command -----------------------------------------------------------------------------------------------------------
