@@ -109,11 +109,18 @@ async def test_a_message_arrives(server):
     assert f"with ESMTPSA id {result.queue_id}" in delivered["Received"]
 
 
-async def test_a_recipient_elsewhere_is_refused(server):
-    result = await kit.send(settings(server), build_test_message(ADDRESS, ["bob@elsewhere.test"]), Secret(PASSWORD))
-    assert (result.accepted, result.rejected) == ((), ("bob@elsewhere.test",))
+@pytest.mark.parametrize("signs_in", [True, False])
+async def test_a_recipient_elsewhere_and_one_without_a_sign_in_are_refused_in_the_same_words(server, signs_in):
+    if signs_in:
+        address, profile, secret = "bob@elsewhere.test", settings(server), Secret(PASSWORD)
+    else:
+        address, profile, secret = ADDRESS, settings(server, Security.NONE, port=server.plain_port), None
+    result = await kit.send(profile, build_test_message(ADDRESS, [address]), secret)
+    assert (result.accepted, result.rejected) == ((), (address,))
     assert errors(result) == ["recipient"]
-    assert any("550 Invalid recipient" in text for finding in result.findings for text in finding.evidence)
+    (error,) = [finding for finding in result.findings if finding.severity is Severity.ERROR]
+    assert f"550 Invalid recipient: <{address}>" in error.evidence[0]
+    assert "from this client" in error.title
 
 
 async def test_a_port_that_wants_a_sign_in_first_says_so(server):
