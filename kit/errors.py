@@ -47,7 +47,15 @@ class ProfileError(UsageError):
 
 
 class InvalidMessage(UsageError):
-    """An address, header or body that must not go out."""
+    """An address, header or body that must not go out.
+
+    Args:
+        rule: its name in `kit/knowledge/message_rules.toml`.
+    """
+
+    def __init__(self, what: str, *, where: str = "", next_step: str = "", rule: str = "") -> None:
+        self.rule = rule
+        super().__init__(what, where=where, next_step=next_step)
 
 
 class UnreadableInput(KitError, OSError):

@@ -10,11 +10,11 @@ from email.policy import default as modern
 from email.utils import parsedate_to_datetime
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from kit.errors import InvalidMessage
-from kit.sending.message import build_test_message, check_address, envelope, wire_bytes
+from kit.sending.addresses import check_address
+from kit.sending.mail import mail
+from kit.sending.message import build_test_message, envelope, wire_bytes
 
 ANNA = "anna@example.com"
 
@@ -45,81 +45,83 @@ def test_the_wire_is_seven_bit_so_that_no_server_needs_8bitmime():
 
 
 @pytest.mark.parametrize(
-    "address",
-    [
-        "anna@example.com",
-        "anna+tag@mail.example.com",
-        "o'neil@example.com",  # RFC 5322 section 3.2.3: atext
-        "x" * 64 + "@example.com",  # RFC 5321 section 4.5.3.1.1
-        "root@localhost",
-        "a@printer.local",
-        "a@mail.test",
-        "a@test",
-    ],
+    "address", ["anna", "an na@example.com", "anna@example.com\r\nBcc: eve@example.com", "=?utf-8?q?=0A?= <a@example.com>"]
 )
-def test_good_addresses_pass_unchanged(address):
-    assert check_address("To", address) == address
-
-
-def test_a_domain_in_letters_goes_out_in_ascii():
-    assert check_address("To", "anna@bücher.example") == "anna@xn--bcher-kva.example"  # RFC 5891; the example of RFC 3492 users
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "",
-        "anna",
-        "@example.com",
-        "anna@",
-        "an na@example.com",
-        "anna@exa mple.com",
-        "anna@example..com",
-        ".anna@example.com",
-        "anna@-example.com",
-        "Anna <anna@example.com>",
-        "anna@example.com, ben@example.com",
-        "anna@example.com>",
-        "<anna@example.com>",
-        "x" * 65 + "@example.com",  # RFC 5321 section 4.5.3.1.1: 64 octets
-        "anna@" + "x" * 64 + ".com",  # RFC 1035 section 2.3.4: 63 octets a label
-        "анна@example.com",  # RFC 6531: wants SMTPUTF8
-        "anna@example.com\r\nRCPT TO:<eve@example.com>",
-        "anna@example.com\nBcc: eve@example.com",
-        "anna\0@example.com",
-        "=?utf-8?q?eve=40evil=2Etest?=@example.com",  # RFC 2047 words do not belong into an address
-        "anna@localhost\r\n",
-        "anna@.test",
-        "anna@..local",
-    ],
-)
-def test_bad_addresses_are_refused_in_every_place(address):
-    with pytest.raises(InvalidMessage, match="RFC") as caught:
+def test_a_bad_address_is_refused_in_every_place(address):  # which ones are bad: kit/knowledge/message_rules.toml
+    with pytest.raises(InvalidMessage, match=r"^From: .*RFC") as caught:
         build_test_message(address, [ANNA])
-    assert caught.value.where == "From"
     assert caught.value.next_step
-    assert str(caught.value).isprintable()
     with pytest.raises(InvalidMessage, match=r"^To: "):
         build_test_message(ANNA, [ANNA, address])
 
 
 @pytest.mark.parametrize(
-    "subject",
+    ("given", "wire"),
     [
-        "a\r\nBcc: eve@example.com",
-        "a\nb",
-        "a\rb",
-        "a\0b",
-        "a\x0bb",
-        "a\x85b",
-        "a\u2028b",
-        "a\ud800b",
-        "=?utf-8?q?=0D=0ABcc:_eve=40example.com?=",
+        ("anna@bücher.example", "anna@xn--bcher-kva.example"),  # RFC 5891; the example of RFC 3492 users
+        ('"john doe"@example.com', '"john doe"@example.com'),  # RFC 5321 section 4.1.2
+        ('"anna"@example.com', "anna@example.com"),  # the same section: as few quotes as can be
+        ('"a\\b"@example.com', "ab@example.com"),  # quoted-pairSMTP: the backslash is no part of it
+        ("Info@Example.com", "Info@example.com"),  # section 2.4: the local part is the receiver's, the domain has no case
+        ("анна@example.com", "анна@example.com"),  # RFC 6531
+        ("a@b@example.com", None),
+        ("Anna <anna@example.com>", None),  # one address alone has no name
     ],
 )
-def test_a_subject_cannot_break_its_line(subject):
-    with pytest.raises(InvalidMessage, match=r"^Subject: .*RFC (5322|2047)"):
-        build_test_message(ANNA, [ANNA], subject=subject)
+def test_an_address_as_the_wire_has_it(given, wire):
+    if wire:
+        assert check_address("To", given) == wire
+    else:
+        with pytest.raises(InvalidMessage):
+            check_address("To", given)
+
+
+def test_names_and_groups_are_read_and_only_addresses_go_into_the_envelope():
+    message = build_test_message('"Müller, Anna" <anna@example.com>', ["Team: ben@example.com, Carla <carla@example.com>;", "Nobody:;"])
+    checked = mail(message)
+    assert (checked.sender, checked.recipients) == (ANNA, ("ben@example.com", "carla@example.com"))
+    back = message_from_bytes(checked.content, policy=modern)
+    assert back["From"].addresses[0].display_name == "Müller, Anna"
+    assert [str(a) for a in back["To"].addresses] == ["ben@example.com", "Carla <carla@example.com>"]
+    with pytest.raises(InvalidMessage, match=r"^To: .*0 recipients"):
+        build_test_message(ANNA, ["Nobody:;"])
+    with pytest.raises(InvalidMessage, match=r"^From: .*2 addresses"):
+        build_test_message("anna@example.com, ben@example.com", [ANNA])
+
+
+def test_the_content_and_the_envelope_say_what_the_server_must_offer():
+    plain = mail(build_test_message(ANNA, [ANNA], subject="Grüße", body="Öde"))
+    assert plain.needs == frozenset()
+    other = mail(build_test_message(ANNA, ["Jörg <jörg@bücher.example>"], subject="Grüße"))
+    assert other.recipients == ("jörg@xn--bcher-kva.example",)
+    assert other.needs == {"SMTPUTF8"}
+    assert "jörg@xn--bcher-kva.example".encode() in other.content  # RFC 6532: in the header as it is, no encoded word
+    head = b"From: anna@example.com\r\nTo: ben@example.com\r\n"
+    assert mail(head + b"\r\nGr\xc3\xbc\xc3\x9fe").needs == {"8BITMIME"}  # RFC 6152
+    assert mail(head + b"\r\nText", recipients=["jörg@example.com"]).needs == {"SMTPUTF8"}
+    with pytest.raises(InvalidMessage, match="RFC 6531"):  # who has no SMTPUTF8 does not get it
+        envelope(build_test_message(ANNA, ["jörg@example.com"]))
+
+
+def test_what_is_known_of_a_mail_before_it_goes_out():
+    message = build_test_message(ANNA, ["ben@example.net"])
+    checked = mail(message)
+    assert checked.size == len(checked.content)  # RFC 1870 section 5: every octet, CRLF among them, without the last dot
+    assert checked.trace == message["X-Kit-Trace"]
+    assert checked.message_id == message["Message-ID"]
+    assert checked.notes == ()
+    assert "X-Kit-Trace" not in repr(checked)
+
+
+def test_the_envelope_may_be_another_than_the_header():
+    message = build_test_message(ANNA, ["ben@example.net"])
+    checked = mail(message, sender="bounces@example.com", recipients=["carla@example.org", "carla@example.org"])
+    assert (checked.sender, checked.recipients) == ("bounces@example.com", ("carla@example.org",))
+    assert checked.content == mail(message).content
+    with pytest.raises(InvalidMessage, match=r"^recipients: "):
+        mail(message, recipients=["carla"])
+    with pytest.raises(InvalidMessage, match=r"^sender: "):
+        mail(message, sender="Anna <anna@example.com>")
 
 
 @pytest.mark.parametrize("body", ["a\0b", "\ud800"])
@@ -148,16 +150,18 @@ def test_bcc_is_in_the_envelope_and_not_on_the_wire():
     assert message["Bcc"] == "secret@example.com, ben@example.com"  # the caller's message is left alone
 
 
-def test_a_message_without_from_or_date_is_refused():
+def test_a_message_without_from_is_refused_and_without_date_gets_one():
     message = EmailMessage(policy=SMTP)
     message["To"] = ANNA
-    with pytest.raises(InvalidMessage, match=r"^From: 0 .*RFC 5322 section 3\.6"):
-        envelope(message)
-    with pytest.raises(InvalidMessage, match=r"^From: 0 .*RFC 5322 section 3\.6"):
-        wire_bytes(message)
+    for work in (envelope, wire_bytes):
+        with pytest.raises(InvalidMessage, match=r"^From: .*RFC 5322 section 3\.6"):
+            work(message)
     message["From"] = ANNA
-    with pytest.raises(InvalidMessage, match=r"^Date: 0 .*RFC 5322 section 3\.6"):
-        wire_bytes(message)
+    checked = mail(message)
+    back = message_from_bytes(checked.content, policy=modern)
+    assert back["Date"].datetime.tzinfo is not None
+    assert back["Message-ID"] == checked.message_id
+    assert len(checked.notes) == 2
 
 
 def test_a_message_of_the_old_kind_cannot_carry_a_second_header():
@@ -173,29 +177,5 @@ def test_a_long_line_that_nothing_folds_is_refused():
     message = build_test_message(ANNA, [ANNA])
     message.set_payload("z" * 999)
     del message["Content-Transfer-Encoding"]
-    with pytest.raises(InvalidMessage, match=r"999 octets \(RFC 5322 section 2\.1\.1\)"):
+    with pytest.raises(InvalidMessage, match=r"RFC 5322 section 2\.1\.1\): it has 999"):
         wire_bytes(message)
-
-
-def lenient_messages(stream: bytes) -> list[bytes]:
-    """DATA as the most careless server reads it: any mixture of CR and LF around a dot ends a message."""
-    return re.split(rb"(?:\r\n|\r|\n)\.(?:\r\n|\r|\n)", stream)
-
-
-_NASTY = st.text(st.one_of(st.sampled_from("\r\n.\0:<>@ =?\t\x0b\x85\u2028é"), st.characters()), max_size=60)
-
-
-@given(_NASTY | st.none(), _NASTY | st.none(), st.one_of(st.just(ANNA), _NASTY, _NASTY.map(lambda t: t + "@example.com")))
-def test_nothing_that_passes_can_smuggle(subject, body, address):
-    try:
-        wire = wire_bytes(build_test_message(address, [address], subject=subject, body=body))
-    except InvalidMessage:
-        return
-    assert not re.search(rb"\r(?!\n)|(?<!\r)\n", wire)  # RFC 5321 section 2.3.8
-    head = wire.partition(b"\r\n\r\n")[0]
-    names = [line.partition(b":")[0] for line in head.split(b"\r\n") if line[:1] not in b" \t"]
-    expected = [b"From", b"To", b"Subject", b"Date", b"Message-ID", b"Auto-Submitted", b"X-Kit-Trace"]
-    assert names[:7] == expected
-    assert set(names[7:]) == {b"Content-Type", b"Content-Transfer-Encoding", b"MIME-Version"}
-    stuffed = re.sub(rb"(?m)^\.", b"..", wire) + b".\r\n"  # RFC 5321 section 4.5.2
-    assert len(lenient_messages(stuffed)) == 2  # the message, and the nothing behind it
