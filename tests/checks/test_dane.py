@@ -10,6 +10,7 @@ from functools import partial
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from kit.checks import handshake
 from kit.checks import survey as survey_module
 from kit.checks.certificates import parse_certificate
 from kit.checks.chain import Chain
@@ -33,6 +34,12 @@ OTHER = certify(HOST, MIDDLE, names=[HOST])  # what a renewal without --reuse-ke
 STRANGER = certify("stranger", authority=True)
 NAMESAKE = certify("middle", STRANGER, authority=True)  # the name of the issuer, another key
 pytestmark = pytest.mark.needs("openssl")
+
+
+@pytest.fixture(autouse=True)
+def short_goodbye(monkeypatch):
+    """`openssl s_server` says no banner, so nobody needs to wait for it."""
+    monkeypatch.setattr(handshake, "_GOODBYE", 0.1)
 
 
 def openssl(*arguments: str, given: bytes) -> bytes:

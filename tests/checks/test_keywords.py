@@ -160,8 +160,10 @@ async def test_starttls_was_rewritten(monkeypatch, banner, keywords):
     ],
 )
 async def test_starttls_was_stripped_from_the_answer_of_a_service_that_is_known(monkeypatch, name, keywords, expected):
-    async with host(monkeypatch, {(V4, 587): (smtp({b"EHLO": hello(*keywords), b"STARTTLS": b"454 later\r\n"}), None)}, name=name) as look:
+    handler = (smtp({b"EHLO": hello(*keywords), b"STARTTLS": b"454 later\r\n"}), None)
+    async with host(monkeypatch, {(V4, port): handler for port in (587, 2526)}, name=name) as look:
         assert titles(await look(others=())) == [named(each, host=name) for each in expected]
+        assert titles(await look(2526, others=())) == []  # nobody says that the service is to be found there
 
 
 # --- families ------------------------------------------------------------------------------------------------------------------
@@ -185,12 +187,14 @@ async def test_another_certificate_over_ipv6(monkeypatch, pki):
     assert re.fullmatch("over IPv6: The server's certificate is out of date.*", line)
 
 
-async def test_other_words_after_tls_over_ipv6(monkeypatch, pki):
+@pytest.mark.parametrize(("more", "less"), [("IPv4", "IPv6"), ("IPv6", "IPv4")])
+async def test_other_words_over_the_other_family(monkeypatch, pki, more, less):
+    servers = {V4 if less == "IPv4" else V6: [each for each in ORDINARY if each != "SMTPUTF8"], V4 if more == "IPv4" else V6: ORDINARY}
     tls = pki.server(HOST)
-    less = [each for each in ORDINARY if each != "SMTPUTF8"]
-    async with host(monkeypatch, {(V4, 587): (ordinary(tls), None), (V6, 587): (ordinary(tls, after=less), None)}) as look:
+    handlers = {(address, 587): (ordinary(tls, before=words, after=words), None) for address, words in servers.items()}
+    async with host(monkeypatch, handlers) as look:
         findings = await look(others=(), ca_file=pki.ca_file)
-    assert [each.evidence for each in findings] == [("SMTPUTF8: offered over IPv4, not over IPv6",)]
+    assert [each.evidence for each in findings] == [(f"SMTPUTF8: offered over {more}, not over {less}",)]
 
 
 # --- words ---------------------------------------------------------------------------------------------------------------------
