@@ -76,8 +76,11 @@ _GIVEAWAYS: Final = tuple(
             tuple(f"auth {name}" for name in ("plain", "login", "xoauth2", "oauthbearer", "scram-", "cram-", "digest-", "ntlm", "gssapi")),
             rf"(?<![A-Za-z])(.{{5}}[A-Za-z0-9_-]{{1,20}}{_TAB}{{1,4}}['\"]?){_PROSE}{_BASE64}{{8,}}={{0,2}}",
         ),
-        # The same in Dovecot's debug log (resp=), Postfix's (init_response), Courier's (cmd:).
-        (("resp=", "init_response ", ",cmd: "), rf"((?i:resp=|init_response |,cmd: )){_PROSE}{_BASE64}{{4,}}={{0,2}}"),
+        # The same in Dovecot's debug log (resp=), Postfix's (init_response), Courier's (cmd:), OpenSMTPD's (of who went on after a 503).
+        (
+            ("resp=", "init_response ", ",cmd: ", 'failed-command command="'),
+            rf"((?i:resp=|init_response |,cmd: |failed-command command=\")){_PROSE}{_BASE64}{{4,}}={{0,2}}",
+        ),
         (("cont\t", "cont#011", "cont\\t"), rf"(?<![A-Za-z])(.{{4}}{_TAB}[0-9]{{1,10}}{_TAB}){_BASE64}{{4,}}={{0,2}}"),
         # A bearer token, in an HTTP header or inside the SASL blobs of XOAUTH2 and OAUTHBEARER; Basic has user and password.
         (("bearer",), r"(.{6}(?: |%20)['\"]?)(?![A-Za-z]?[a-z]*\.?(?![\w.~+/=%-]))[A-Za-z0-9_.~+/=%-]{8,}"),

@@ -194,6 +194,9 @@ GIVEAWAYS = [
     ("vpopmail[939]: vchkpw-pop3: password fail (pass: 'hunter2') ann@example.com:192.0.2.7", "hunter2"),
     ("vpopmail[939]: vchkpw-pop3: password fail (pass: 'it's') ann@example.com:192.0.2.7", "it's"),
     ('courieresmtpd: error,relay=::ffff:192.0.2.7,msg="535 Authentication failed.",cmd: aHVudGVyMg==', "aHVudGVyMg"),
+    # OpenSMTPD, on a port that takes no sign-in
+    (f'smtpd[9]: 0cef4f4607ce4106 smtp failed-command command="AUTH PLAIN {BLOB}" result="503 5.5.1 Invalid command"', BLOB),
+    ('smtpd[9]: 0cef4f4769a2dd68 smtp failed-command command="aHVudGVyMg==" result="500 5.5.1 Invalid command"', "aHVudGVyMg"),
     # configuration, scripts, addresses
     ("password=hunter2", "hunter2"),
     ("DB_PASSWORD='correct horse' other=1", "correct horse"),
@@ -252,6 +255,8 @@ ORDINARY = [
     "535-5.7.8 Username and Password not accepted. For more information, go to https://support.google.com/mail/?p=BadCredentials",
     "exim: dovecot_login authenticator failed for (User) [203.0.113.9]: 535 Incorrect authentication data (set_id=ann@example.com)",
     'courieresmtpd: error,relay=::ffff:192.0.2.7,msg="535 Authentication failed.",cmd: QUIT',
+    'smtpd[9]: 2d2fa345f2bb9d00 smtp failed-command command="AUTH LOGIN (password)" result="535 Authentication failed"',
+    'smtpd[9]: 2d2fa350481022f0 smtp failed-command command="DATA" result="503 5.5.1 Invalid command"',
     "opendkim[7]: 4XyZ: s=key1 d=example.com SSL; dkim=pass spf=pass (mx.example.com) dmarc=pass",
     "https://mx.example.com:587/path?a@b and 2001:db8::1://",
     "kit send scanner --to ann@example.com --password-stdin",
