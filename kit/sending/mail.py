@@ -186,10 +186,9 @@ def typed_mailboxes(field: str, given: Sequence[str]) -> list[Mailbox]:
     return [box for text in given for box in parse_addresses(field, check_typed(field, text))]
 
 
-def new_message_id(sender: str) -> str:
-    """One that nobody else has, in the sender's domain."""
-    domain = sender.rpartition("@")[2]
-    return make_msgid(domain=domain)
+def new_message_id(sender: str, trace: str | None = None) -> str:
+    """One that nobody else has, in the sender's domain; it holds the trace id, where there is one."""
+    return make_msgid(trace, domain=sender.rpartition("@")[2])
 
 
 def check_count(where: str, recipients: Sequence[object]) -> None:

@@ -43,7 +43,7 @@ def build_test_message(sender: str, recipients: Sequence[str], *, subject: str |
     message["To"] = ", ".join(map(_header, to))
     message["Subject"] = f"{check_typed('Subject', subject or 'Test of sign-in and delivery')} [{trace}]"
     message["Date"] = format_datetime(datetime.now(UTC))
-    message["Message-ID"] = new_message_id(author[0].address)
+    message["Message-ID"] = new_message_id(author[0].address, trace)
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office note comes back
     message[TRACE_HEADER] = trace
     message.set_content(_text(_DEFAULT_BODY if body is None else body))
