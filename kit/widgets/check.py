@@ -13,7 +13,7 @@ from kit.checks.matrix import ways
 from kit.checks.survey import USUAL, survey, together
 from kit.checks.text import plan, plan_survey
 from kit.errors import KitError
-from kit.model import CheckResult, Probe, Profile, Security, Step
+from kit.model import CheckResult, Probe, Profile, Security, Severity, Step
 from kit.profiles import save_profile
 from kit.widgets.common import STYLE, say, spawn
 from kit.widgets.results import findings_html, probes_html, steps_html, verdict_html, ways_html
@@ -80,7 +80,9 @@ class CheckPanel(w.VBox):
         self._findings.value = verdict_html(self.result) + findings_html(self.result.findings)
         if chosen.sandbox is None and _scenario(self.result):
             self.replay.layout.display = "flex"
-        if chosen.sandbox is None and profile.name is None:
+        # Settings with which nobody gets as far as the sign-in are not worth a name; with a password that was refused they may be right.
+        good = result.attempt is not None or all(finding.severity is not Severity.ERROR for finding in result.findings)
+        if chosen.sandbox is None and profile.name is None and good:
             self._profile = profile
             self._keep.layout.display = "flex"
 

@@ -225,6 +225,11 @@ def test_the_look_around_names_it_too_as_far_as_it_gets(checked, server, expecte
         assert fits(expected, (probe.problem,))
 
 
+@pytest.mark.parametrize("name", ["hello_refused", "reset_in_the_handshake"])
+def test_hanging_up_on_every_hello_says_nothing_about_versions(checked, name):
+    assert checked[0][name].around.findings == ()  # the check has one finding, and that is it
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_each_ends_in_time(checked, name):
     assert checked[0][name].seconds < BOUND + SLACK

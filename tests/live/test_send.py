@@ -190,6 +190,35 @@ async def test_a_cut_while_the_message_is_under_way_is_perhaps_accepted_and_neve
     assert not result.ok
 
 
+async def test_an_answer_that_came_before_the_content_is_no_answer_to_it(sent):
+    script, result = await sent({"DATA": "354 go on\r\n250 2.0.0 Ok: queued as TOOEARLY1", ".": "550 5.7.1 no"})
+    assert script.content
+    assert (result.accepted, result.queue_id) == ((), None)
+    assert "perhaps" in result.findings[-1].title
+
+
+async def test_a_yes_to_data_before_the_content_was_given_sends_nothing(sent):
+    # RFC 5321 section 4.1.1.4: only 354 asks for the content.
+    _, result = await sent({"DATA": "250 2.0.0 Ok: queued as NOTHING11"})
+    assert (result.accepted, result.queue_id) == ((), None)
+    assert "none that SMTP foresees" in result.findings[-1].title
+
+
+@pytest.mark.parametrize("extra", ["250 2.1.5 Ok", "550 5.1.1 no such user"])
+async def test_one_answer_too_many_ends_it(sent, extra):
+    script, result = await sent({"MAIL": f"250 2.1.0 Ok\r\n{extra}"})
+    assert not any(line.startswith("RCPT") for line in script.heard)
+    assert "before it was asked" in result.findings[-1].title
+    assert result.accepted == ()
+
+
+async def test_a_server_that_says_421_before_it_hangs_up_is_heard(sent):
+    # RFC 5321 section 3.8: it may do so at any time, so it need not be the answer to anything.
+    _, result = await sent({"MAIL": "250 2.1.0 Ok\r\n421 4.3.2 shutting down", "RCPT": HANGUP})
+    assert Cause.BACKEND_UNAVAILABLE in [finding.cause for finding in result.findings]
+    assert result.accepted == ()
+
+
 @pytest.mark.parametrize(
     "answers",
     [{"banner": HANGUP}, {"EHLO": HANGUP}, {"MAIL": HANGUP}, {"RCPT": HANGUP}, {"RCPT": "421 4.3.2 shutting down"}, {"DATA": HANGUP}],

@@ -88,18 +88,43 @@ async def test_a_check_looks_around_first():
 
 async def test_settings_that_were_checked_can_be_saved():
     panel = CheckPanel()
-    async with kit.open_sandbox() as sandbox:
-        choose(panel, "another server")
-        panel.form.host.value, panel.form.port.value, panel.form.security.value = "127.0.0.1", sandbox.port, "starttls"
-        panel.form.port.value = sandbox.port
-        panel.others.value = False
-        await press(panel)
+    async with serve(smtp()) as server:
+        await check_another(panel, server.port, "none")
+    assert panel._keep.layout.display == "flex"
     panel.save.click()
     assert "Problem:" in shown(panel)  # it has no name yet
     panel.name.value = "practice"
     panel.save.click()
-    assert load_profile("practice").port == sandbox.port
+    assert load_profile("practice").port == server.port
     assert_harmless(panel)
+
+
+async def test_settings_that_lead_to_no_sign_in_are_not_offered_to_be_saved():
+    panel = CheckPanel()
+    async with kit.open_sandbox() as sandbox:  # whose authority nobody knows
+        await check_another(panel, sandbox.port, "starttls")
+    assert panel._keep.layout.display == "none"
+
+
+async def test_settings_with_which_a_password_was_refused_can_be_saved(monkeypatch, tmp_path):
+    pki = make_pki(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", pki.ca_file)
+    panel = CheckPanel()
+    async with serve(smtp({b"AUTH": b"535 5.7.8 no\r\n"}), tls=pki.server()) as server:
+        choose(panel, "another server")
+        panel.form.user.value = "anna"
+        type_secret(panel, CANARY)
+        await check_another(panel, server.port, "tls")
+    assert panel.result.attempt.outcome is Outcome.FAILURE
+    assert panel._keep.layout.display == "flex"
+
+
+async def check_another(panel: CheckPanel, port: int, security: str) -> None:
+    choose(panel, "another server")
+    panel.form.host.value, panel.form.security.value = "127.0.0.1", security
+    panel.form.port.value = port
+    panel.others.value = False
+    await press(panel)
 
 
 async def test_a_check_without_signing_in():
