@@ -14,7 +14,7 @@ def refused(rule: str, where: str, *details: str) -> InvalidMessage:
     title, next_step, severity = _entry(rule)
     if severity is not Severity.ERROR:
         raise KnowledgeError(f"[{rule}] refuses nothing", where="kit/knowledge/message_rules.toml", next_step="Please report it")
-    return InvalidMessage(_clause(title, *details), where=_shown(where), next_step=next_step, rule=rule)
+    return InvalidMessage(_clause(title, *details), where=_shown(where), next_step=next_step.rstrip("."), rule=rule)
 
 
 def noted(rule: str, where: str, *details: str) -> Finding:
@@ -27,7 +27,7 @@ def noted(rule: str, where: str, *details: str) -> Finding:
 def _entry(rule: str) -> tuple[str, str, Severity]:
     try:
         entry = load_table("message_rules")[rule]
-        return f"{entry['title']} ({entry['rfc']})", entry["next_step"].rstrip("."), Severity(entry["severity"])
+        return f"{entry['title']} ({entry['rfc']})", entry["next_step"], Severity(entry["severity"])
     except (KeyError, ValueError) as fault:
         raise KnowledgeError(
             f"[{rule}] does not read ({fault})", where="kit/knowledge/message_rules.toml", next_step="Please report it"
