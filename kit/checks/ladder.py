@@ -17,13 +17,14 @@ from kit.knowledge.findings import found
 from kit.model import CheckResult, Finding, Profile, Security, Step
 from kit.profiles import build_profile
 from kit.redact import Secret
-from kit.sending.approach import approach, first_connection, hang_up
+from kit.sending.approach import approach, hang_up
 from kit.sending.continuity import check_continuity
 from kit.sending.findings import found_broken, found_odd
+from kit.sending.reach import open_wire
 from kit.sending.reply import Offer
 from kit.sending.session import Broken, Session
 from kit.sending.signin import by_certificate, check_sign_in, find_downgrade, sign_in
-from kit.sending.transport import connect, tls_context
+from kit.sending.transport import tls_context
 
 
 async def check(
@@ -57,10 +58,8 @@ async def check(
     profile, context = check_settings(profile, secret, allow_clear=allow_clear, attempts_an_hour=attempts_an_hour, budget=budget)
     session = Session(on_step=on_step, secrets=[secret] if secret else ())
     try:
-        wire = await first_connection(session, profile, lambda address: connect(address, profile, context), gentle=gentle)
+        wire = await open_wire(session, profile, context, gentle=gentle)
         try:
-            if profile.security is Security.TLS:
-                await session.encrypt(wire)
             offer = await approach(session, wire, profile, wire.client)
             if offer is not None and (secret is not None or by_certificate(profile, secret, offer)):
                 worked = await sign_in(

@@ -11,7 +11,7 @@ from kit.checks.matrix import Way, table
 from kit.checks.survey import AT_ONCE
 from kit.model import Finding, Probe, Profile, Severity, Step
 from kit.redact import Secret
-from kit.sending.approach import MOST_CONNECTIONS
+from kit.sending.reach import MOST_CONNECTIONS
 from kit.sending.signin import by_certificate
 
 _LONGEST: Final = 300  # characters of one reply on a terminal

@@ -1,11 +1,9 @@
-"""From a name to where a sign-in could begin: the part that a check and a mail have in common."""
+"""From the banner to where a sign-in could begin: the part that a check and a mail have in common."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 from kit.auth.mechanisms import MECHANISMS
 from kit.explain import finding as explain_reply
@@ -14,36 +12,8 @@ from kit.model import Finding, Profile, Reply, Security, Severity
 from kit.sending.dialogue import ehlo, greet, quit_, starttls
 from kit.sending.reply import Offer
 from kit.sending.session import Broken, Session, Wire
-from kit.sending.transport import Address, resolve
 
-T = TypeVar("T")
-
-MOST_CONNECTIONS: Final = 3  # one at a time, to as many addresses of the host
 _GOODBYE: Final = 5.0  # seconds that QUIT may take: nothing hangs on it
-
-
-async def first_connection(session: Session, profile: Profile, dial: Callable[[Address], Awaitable[T]], *, gentle: bool) -> T:
-    """The connection that `dial` makes to the first address that takes one; with `gentle` only one is tried.
-
-    Raises:
-        Broken: the name leads nowhere, or none of its addresses takes one.
-    """
-    addresses = await session.take("resolve", resolve(profile), lambda found: ", ".join(address.host for address in found[:8]))
-    dead: list[Broken] = []
-    for address in addresses[: 1 if gentle else MOST_CONNECTIONS]:
-        try:
-            connection = await session.take("connect", dial(address), partial(_name, address))
-        except Broken as broken:
-            dead.append(broken)
-        else:
-            if dead:
-                session.findings.append(found("address-dead", profile, *(broken.text for broken in dead)))
-            return connection
-    raise dead[-1]
-
-
-def _name(address: Address, _: object) -> str:
-    return address.host
 
 
 async def approach(session: Session, wire: Wire, profile: Profile, client: str) -> Offer | None:
@@ -88,9 +58,9 @@ async def approach(session: Session, wire: Wire, profile: Profile, client: str) 
 
 
 async def hang_up(session: Session, wire: Wire) -> None:
-    """QUIT, unless the server has hung up or said that it will (421)."""
-    last = session.steps[-1].reply
-    if not wire.closed and (last is None or last.code != 421):
+    """QUIT, unless that was said, or the server has hung up or said that it will (421)."""
+    last = session.steps[-1]
+    if not wire.closed and last.name != "quit" and (last.reply is None or last.reply.code != 421):
         wire.timeout = min(wire.timeout, _GOODBYE)
         with suppress(Broken):  # the step says that no goodbye came; nothing hangs on it
             await session.run(quit_(), wire)

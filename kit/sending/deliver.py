@@ -1,27 +1,18 @@
-"""Mail: the second wire, on aiosmtplib, and what is said over it once sign-in is done.
-
-Of aiosmtplib only its protocol is used, which says a command or the content and waits for the answer, and nothing that decides by
-itself: never `login()`, which tries one mechanism after the other, and never the STARTTLS that happens only where it is offered.
-"""
+"""One message over a session that stands: MAIL, RCPT for each, DATA and the content, and what the server made of it. Sans-IO."""
 
 from __future__ import annotations
 
-import asyncio
 import re
-import ssl
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final
 
-import aiosmtplib
-from aiosmtplib.protocol import SMTPProtocol
-
-from kit.model import Profile, Reply
-from kit.sending.dialogue import Say, Talk
-from kit.sending.reply import ends_reply, parse_reply
-from kit.sending.session import Break, Broken, Tls
-from kit.sending.transport import PAUSE, Address, address_literal, reach, shake_hands, words
+from kit.knowledge.findings import found
+from kit.model import Finding, Profile, Reply
+from kit.sending.content import EIGHT_BIT, SMTPUTF8
+from kit.sending.dialogue import QUIT, Say, Talk, Together, good
+from kit.sending.mail import Mail
+from kit.sending.reply import Offer
 
 # Where servers put their own id of a message into the 250 after the final dot.
 _QUEUE_IDS: Final = tuple(
@@ -30,10 +21,11 @@ _QUEUE_IDS: Final = tuple(
         r"queued as <?([0-9A-Za-z][0-9A-Za-z._-]{3,99})",  # Postfix, and many after its example
         r"\bid=([0-9A-Za-z-]{6,40})",  # Exim
         r"\[InternalId=(\d{1,30})",  # Exchange and Microsoft 365
-        r"\b([0-9A-Za-z]{8,40}) Message accepted for delivery",  # sendmail
+        r"\b([0-9A-Za-z]{8,40}) Message accepted for delivery",  # sendmail, OpenSMTPD
         r"(?i)\bok:? {1,3}(?:\d{1,20} )?([0-9A-Za-z][0-9A-Za-z._-]{7,99})(?: - gsmtp)?$",  # Google, SES, and whoever ends with it
     )
 )
+_DOT: Final = re.compile(rb"(?m)^\.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,201 +34,114 @@ class Delivered:
 
     Attributes:
         accepted: recipients that the server took; in a dry run, that it would have taken.
+        rejected: recipients that it did not.
         refusals: the stage, the recipient where it is about one, and the server's words.
+        unclear: the answer to the content, where that says neither yes nor no.
     """
 
-    accepted: tuple[str, ...]
-    rejected: tuple[str, ...]
+    accepted: tuple[str, ...] = ()
+    rejected: tuple[str, ...] = ()
     queue_id: str | None = None
     refusals: tuple[tuple[str, str | None, Reply], ...] = ()
+    unclear: Reply | None = None
 
 
-def transaction(sender: str, recipients: Sequence[str], *, size: int, declare_size: bool, dry_run: bool = False) -> Talk[Delivered]:
-    """MAIL, RCPT for each, and DATA, for which the wire has the content; in a dry run RSET in its place.
+def unfit(mail: Mail, offer: Offer, profile: Profile) -> Finding | None:
+    """What this server lacks for this message; known before it is asked to take it."""
+    if offer.size is not None and mail.size > offer.size:
+        return found("message-too-large", profile, f"the message has {mail.size:,} octets, the server takes {offer.size:,}")
+    missing = sorted(mail.needs - offer.extensions)
+    names = {SMTPUTF8: "smtputf8-not-offered", EIGHT_BIT: "8bitmime-not-offered"}
+    return found(names[missing[-1]], profile, f"offered: {' '.join(sorted(offer.extensions)) or 'nothing'}") if missing else None
+
+
+def transaction(mail: Mail, offer: Offer, *, dry_run: bool = False, last: bool = True) -> Talk[Delivered]:
+    """One message. Where the server offers PIPELINING it takes as few round trips as RFC 2920 allows.
 
     Args:
-        sender: the envelope sender, in ASCII.
-        recipients: the envelope recipients, in ASCII.
-        size: octets of the content.
-        declare_size: the server offers SIZE (RFC 1870), and hears it with MAIL.
+        mail: the message and its envelope.
+        offer: what the server can do; `unfit` has seen that it is enough for this message.
         dry_run: ask about sender and recipients, and send nothing.
+        last: nothing follows on this connection, so that QUIT may go out with the content.
     """
-    mail = f"MAIL FROM:<{sender}>" + (f" SIZE={size}" if declare_size else "")
-    reply = yield Say("mail", mail.encode("ascii"), mail)
-    if not 200 <= reply.code < 300:
-        return Delivered(accepted=(), rejected=tuple(recipients), refusals=(("mail", None, reply),))
-    accepted: list[str] = []
-    refusals: list[tuple[str, str | None, Reply]] = []
-    for recipient in recipients:
-        rcpt = f"RCPT TO:<{recipient}>"
-        reply = yield Say("rcpt", rcpt.encode("ascii"), rcpt)
-        if 200 <= reply.code < 300:
-            accepted.append(recipient)
-        else:
-            refusals.append(("rcpt", recipient, reply))
-    rejected = tuple(recipient for recipient in recipients if recipient not in accepted)
-    if dry_run or not accepted:
+    pipelined = "PIPELINING" in offer.extensions
+    end = Say("rset", b"RSET", "RSET") if dry_run else Say("data", b"DATA", "DATA")
+    begun, answers, ended = yield from _open(_mail(mail, offer), [_rcpt(to) for to in mail.recipients], end, pipelined=pipelined)
+    if not good(begun):
+        answers = []
+    refusals: list[tuple[str, str | None, Reply]] = [] if good(begun) else [("mail", None, begun)]
+    refusals += [("rcpt", to, reply) for to, reply in zip(mail.recipients, answers, strict=False) if not good(reply)]
+    accepted = tuple(to for to, reply in zip(mail.recipients, answers, strict=False) if good(reply))
+    done = Delivered(accepted=accepted, rejected=tuple(to for to in mail.recipients if to not in accepted), refusals=tuple(refusals))
+    if dry_run or ended is None:
+        return done
+    if ended.code == 354 and accepted:
+        return _judge(done, mail, (yield from _content(mail, goodbye=last and pipelined)))
+    if ended.code == 354:  # it waits for a message to nobody, and hears nothing else before it has one (RFC 2920 section 3.1)
+        yield Say("message", b".", ".", "no content, as nobody was accepted")
+    elif accepted:
+        return Delivered(rejected=mail.recipients, refusals=(*refusals, ("data", None, ended)))
+    return done
+
+
+def _open(mail: Say, recipients: Sequence[Say], end: Say, *, pipelined: bool) -> Talk[tuple[Reply, list[Reply], Reply | None]]:
+    """The replies to MAIL, to each RCPT, and to what ends the envelope, as far as it came to that."""
+    if pipelined:
+        group = Together([mail, *recipients, end])
+        yield group
+        begun, *more = group.replies
+        return begun, more[: len(recipients)], more[len(recipients)] if len(more) > len(recipients) else None
+    begun = yield mail
+    if not good(begun):
+        return begun, [], None
+    answers: list[Reply] = []
+    for rcpt in recipients:
+        answers += ((yield rcpt),)
+    if not any(map(good, answers)) and end.name == "data":
         yield Say("rset", b"RSET", "RSET")
-        return Delivered(accepted=tuple(accepted), rejected=rejected, refusals=tuple(refusals))
-    reply = yield Say("data", b"DATA", "DATA", detail=f"a message of {size} octets")
-    if not 200 <= reply.code < 300:
-        refused = tuple(recipients) if 400 <= reply.code < 600 else rejected  # an answer that is none leaves it open
-        return Delivered(accepted=(), rejected=refused, refusals=(*refusals, ("data", None, reply)))
-    return Delivered(accepted=tuple(accepted), rejected=rejected, queue_id=queue_id(reply), refusals=tuple(refusals))
+        return begun, answers, None
+    return begun, answers, (yield end)
+
+
+def _content(mail: Mail, *, goodbye: bool) -> Talk[Reply]:
+    """The reply to the content; with `goodbye` QUIT goes out behind it."""
+    say = Say("message", _DOT.sub(b"..", mail.content) + b".", f"the message, {mail.size:,} octets, and the final dot")
+    if not goodbye:
+        return (yield say)
+    group = Together([say, QUIT])
+    yield group
+    return group.replies[0]
+
+
+def _judge(done: Delivered, mail: Mail, reply: Reply) -> Delivered:
+    if good(reply):
+        return Delivered(accepted=done.accepted, rejected=done.rejected, queue_id=queue_id(reply), refusals=done.refusals)
+    if 400 <= reply.code < 600:
+        return Delivered(rejected=mail.recipients, refusals=(*done.refusals, ("data", None, reply)))
+    return Delivered(rejected=done.rejected, refusals=done.refusals, unclear=reply)
+
+
+def _mail(mail: Mail, offer: Offer) -> Say:
+    words = [f"MAIL FROM:<{mail.sender}>"]
+    if "SIZE" in offer.extensions:
+        words.append(f"SIZE={mail.size}")  # RFC 1870
+    if EIGHT_BIT in mail.needs:
+        words.append("BODY=8BITMIME")  # RFC 6152
+    if SMTPUTF8 in mail.needs:
+        words.append("SMTPUTF8")  # RFC 6531
+    if "DSN" in offer.extensions:
+        # A bounce names the test by its id, and does not send the whole content back (RFC 3461 sections 4.3 and 4.4).
+        words += ["RET=HDRS", *([f"ENVID={mail.trace}"] if mail.trace else [])]
+    line = " ".join(words)
+    return Say("mail", line.encode(), line)
+
+
+def _rcpt(recipient: str) -> Say:
+    line = f"RCPT TO:<{recipient}>"
+    return Say("rcpt", line.encode(), line)
 
 
 def queue_id(reply: Reply) -> str | None:
     """The server's own id of the message, where its last words name one."""
     text = " ".join(reply.lines)[:1000].strip()
     return next((match[1] for pattern in _QUEUE_IDS if (match := pattern.search(text))), None)
-
-
-class MailWire:
-    """A Wire on aiosmtplib, which sends DATA and the content in one.
-
-    Args:
-        protocol: connected, nothing said yet.
-        profile: the name that the certificate must be for, and the seconds for each reply.
-        context: for TLS.
-        content: of the message.
-
-    Attributes:
-        round_trips: how often the server was waited for, from the banner to the end; TLS not counted.
-    """
-
-    def __init__(self, protocol: _Protocol, profile: Profile, context: ssl.SSLContext, content: bytes) -> None:
-        self.timeout = profile.timeout
-        self.round_trips = 0
-        self._protocol = protocol
-        self._host = profile.host
-        self._context = context
-        self._content = content
-
-    @classmethod
-    async def dial(cls, address: Address, profile: Profile, context: ssl.SSLContext, content: bytes) -> MailWire:
-        """Connect.
-
-        Raises:
-            Broken: nobody listens there, or the way there is shut.
-        """
-        _, protocol = await reach(address, profile.timeout, _Protocol)
-        return cls(protocol, profile, context, content)
-
-    @property
-    def client(self) -> str:
-        """What to call this end of the connection in EHLO."""
-        return address_literal(self._transport)
-
-    @property
-    def closed(self) -> bool:
-        """Nothing more can be said."""
-        return not self._protocol.is_connected
-
-    async def ask(self, line: bytes | None) -> Reply:
-        """Send a line, if there is one, and read one reply; for DATA the one to the content, or the one that refuses it.
-
-        Raises:
-            Broken: the connection ended, or the answers are out of step. Its `raw` begins with 354 where the content was under way.
-        """
-        heard = self._protocol.heard
-        if line is not None and heard and not heard.startswith(b"421"):
-            raise Broken(Break.SPOKE_FIRST, "an answer came before the question", bytes(heard))
-        self.round_trips += 2 if line == b"DATA" else 1
-        broken = await self._say(line)
-        came, reply = bytes(heard), self._protocol.take()
-        if line == b"DATA" and reply:
-            if reply.code == 354:
-                reply = self._protocol.take()
-                if heard:
-                    broken = Broken(Break.SPOKE_FIRST, "more answers came than there were questions")
-            elif not 400 <= reply.code < 600:
-                broken = Broken(Break.UNEXPECTED, "the message was not given")
-            reply = None if broken else reply
-        if reply is None or (broken and broken.why is Break.ENDLESS):  # what aiosmtplib had too much of may have ended all the same
-            broken = broken or Broken(Break.SPOKE_FIRST, "an answer came before the question")
-            raise Broken(broken.why, broken.text, came)
-        return reply
-
-    async def _say(self, line: bytes | None) -> Broken | None:
-        """Have aiosmtplib send and wait; what came is in `heard`, and what it makes of that does not count."""
-        try:
-            if line is None:
-                await self._protocol.read_response(self.timeout)
-            elif line == b"DATA":
-                await self._protocol.execute_data_command(self._content, self.timeout)
-            else:
-                await self._protocol.execute_command(line, timeout=self.timeout)
-        except aiosmtplib.SMTPResponseException as fault:
-            if fault.code < 0:  # it could not read the reply
-                endless = "too long" in fault.message
-                return Broken(*((Break.ENDLESS, "a reply without end") if endless else (Break.UNEXPECTED, "a reply that does not read")))
-        except aiosmtplib.SMTPTimeoutError:
-            return Broken(Break.SILENT, f"no complete reply within {self.timeout:g} s")
-        except (aiosmtplib.SMTPException, OSError) as fault:
-            cause = fault.__cause__ if isinstance(fault.__cause__, Exception) else fault
-            return Broken(Break.CLOSED, f"the connection broke off: {words(cause)}")
-        return None
-
-    async def encrypt(self) -> Tls:
-        """Bring TLS up. A server that speaks before the handshake is caught here, as in `Streams.encrypt`.
-
-        Raises:
-            Broken: there is no TLS, or the certificate does not pass.
-        """
-        await asyncio.sleep(PAUSE)
-        if early := bytes(self._protocol.heard):
-            raise Broken(Break.SPOKE_FIRST, f"the server sent {len(early)} bytes in clear before the TLS handshake", early)
-        if self.closed:
-            raise Broken(Break.CLOSED, "the server closed the connection")
-        self._protocol.transport = await shake_hands(self._transport, self._protocol, self._context, self._host, self.timeout)
-        pipe = self._transport.get_extra_info("ssl_object")
-        return Tls(version=pipe.version(), cipher=pipe.cipher()[0])
-
-    async def close(self) -> None:
-        """Hang up, and see it happen: at most a second is spent on that."""
-        if self._protocol.transport is None:
-            return
-        self._transport.close()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(1):
-                await self._protocol.lost.wait()
-        if not self._protocol.lost.is_set():
-            self._transport.abort()
-
-    @property
-    def _transport(self) -> asyncio.Transport:
-        return cast("asyncio.Transport", self._protocol.transport)
-
-
-class _Protocol(SMTPProtocol):
-    """aiosmtplib's, which throws away what it has read, and what nobody asked for; here that stays.
-
-    Attributes:
-        heard: what came, up to what has been taken.
-        lost: set at the end of the connection.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(asyncio.get_running_loop())
-        self.heard = bytearray()
-        self.lost = asyncio.Event()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self.lost.set()
-
-    def data_received(self, data: bytes) -> None:
-        self.heard += data
-        super().data_received(data)
-
-    def take(self) -> Reply | None:
-        """The first reply of `heard`, out of it; None while it has not come to its end."""
-        end = 0
-        while stop := self.heard.find(b"\n", end) + 1:
-            last = ends_reply(bytes(self.heard[end:stop]), first=end == 0)
-            end = stop
-            if last:
-                raw = bytes(self.heard[:end])
-                del self.heard[:end]
-                return parse_reply(raw)
-        return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -44,6 +44,18 @@ class Say:
     detail: str | None = None
 
 
+@dataclass(slots=True)
+class Together:
+    """Commands in one piece; the replies come in their order (RFC 2920). QUIT may be the last, and no reply to it is no fault.
+
+    Attributes:
+        replies: what came: one for each command, or fewer where the server said 421 and hung up.
+    """
+
+    says: Sequence[Say]
+    replies: list[Reply] = field(default_factory=list)
+
+
 @dataclass(frozen=True, slots=True)
 class StartTls:
     """Send STARTTLS and read the reply; after 220 bring TLS up, its certificate verified, or end the connection."""
@@ -71,9 +83,15 @@ class Verdict:
         return self.remark if self.remark and self.remark.finding and (self.gave_up or self.reply.code == 235) else None
 
 
-Action = Listen | Say | StartTls
+QUIT: Final = Say("quit", b"QUIT", "QUIT")
+Action = Listen | Say | Together | StartTls
 T = TypeVar("T")
 Talk = Generator[Action, Reply, T]
+
+
+def good(reply: Reply) -> bool:
+    """Did the command do what was asked (RFC 5321 section 4.2.1)?"""
+    return 200 <= reply.code < 300
 
 
 def greet() -> Talk[Reply]:
@@ -101,7 +119,7 @@ def starttls() -> Talk[Reply]:
 
 def quit_() -> Talk[Reply]:
     """The polite end."""
-    return (yield _command("quit", "QUIT"))
+    return (yield QUIT)
 
 
 def authenticate(

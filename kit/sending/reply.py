@@ -75,11 +75,15 @@ class Offer:
         accepted: the server said 250.
         extensions: keywords, in capitals.
         mechanisms: of AUTH, in capitals and in the server's order, without repetition.
+        size: the largest message in octets (RFC 1870); None where it is not said or has no limit.
+        mail_max: messages over one connection (RFC 9422); None where it is not said.
     """
 
     accepted: bool = False
     extensions: frozenset[str] = frozenset()
     mechanisms: tuple[str, ...] = ()
+    size: int | None = None
+    mail_max: int | None = None
 
 
 def parse_offer(reply: Reply) -> Offer:
@@ -88,12 +92,23 @@ def parse_offer(reply: Reply) -> Offer:
         return Offer()
     extensions: set[str] = set()
     mechanisms: dict[str, None] = {}
+    numbers: dict[str, int] = {}
     for line in reply.lines[1:]:
         keyword, *words = line.upper().replace("AUTH=", "AUTH ", 1).split() or [""]
         extensions |= {keyword} - {""}
         if keyword == "AUTH":
             mechanisms |= dict.fromkeys(words)
-    return Offer(accepted=True, extensions=frozenset(extensions), mechanisms=tuple(mechanisms))
+        elif keyword in ("SIZE", "LIMITS"):
+            numbers |= {
+                name or "SIZE": int(number) for name, number in re.findall(r"(?:([A-Z]{1,20})=)?\b([0-9]{1,18})\b", " ".join(words))
+            }
+    return Offer(
+        accepted=True,
+        extensions=frozenset(extensions),
+        mechanisms=tuple(mechanisms),
+        size=numbers.get("SIZE") or None,  # 0: no limit
+        mail_max=numbers.get("MAILMAX") or None,
+    )
 
 
 def _lines(raw: bytes) -> list[bytes]:

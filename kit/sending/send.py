@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from email.message import EmailMessage
+from email.message import Message
 from pathlib import Path
 
 from kit.auth.budget import ATTEMPTS_AN_HOUR
-from kit.model import Cause, Finding, Profile, Security, SendResult, Severity, Step
+from kit.knowledge.findings import found
+from kit.model import Finding, Profile, SendResult, Step
 from kit.profiles import build_profile
 from kit.redact import Secret
-from kit.sending.approach import approach, first_connection, hang_up, refusal
-from kit.sending.deliver import Delivered, MailWire, transaction
+from kit.sending.approach import approach, hang_up, refusal
+from kit.sending.deliver import Delivered, transaction, unfit
 from kit.sending.findings import found_broken, found_odd
-from kit.sending.message import envelope, wire_bytes
-from kit.sending.session import Broken, Session
+from kit.sending.mail import Mail
+from kit.sending.mail import mail as as_mail
+from kit.sending.reach import open_wire
+from kit.sending.session import Break, Broken, Session
 from kit.sending.signin import by_certificate, check_sign_in, sign_in
 from kit.sending.transport import tls_context
 
 
 async def send(
     profile: Profile,
-    message: EmailMessage,
+    message: Message | Mail,
     secret: Secret | None = None,
     *,
     target: str | None = None,
@@ -37,7 +40,7 @@ async def send(
 
     Args:
         profile: the server, and who signs in.
-        message: as `build_test_message` makes it; its headers name sender and recipients.
+        message: as `build_test_message` makes it, whose headers name sender and recipients; or a Mail, which has them apart.
         secret: the password; without one there is no sign-in, but by the profile's certificate where EXTERNAL is offered or named.
         target: what the operator called the server, where that was not the host.
         dry_run: stop before the content: the server is asked about sender and recipients only.
@@ -54,17 +57,14 @@ async def send(
         BudgetSpent: no attempt is left for this account. Nothing was sent.
     """
     profile = build_profile(**asdict(profile))
-    sender, recipients = envelope(message)
-    content = wire_bytes(message)
+    mail = message if isinstance(message, Mail) else as_mail(message)
     context = tls_context(profile)
     check_sign_in(profile, secret, allow_clear=allow_clear, attempts_an_hour=attempts_an_hour, budget=budget)
     session = Session(on_step=on_step, secrets=[secret] if secret else ())
-    delivered = Delivered(accepted=(), rejected=())
+    delivered = Delivered()
     wire = None
     try:
-        wire = await first_connection(session, profile, lambda address: MailWire.dial(address, profile, context, content), gentle=gentle)
-        if profile.security is Security.TLS:
-            await session.encrypt(wire)
+        wire = await open_wire(session, profile, context, gentle=gentle)
         offer = await approach(session, wire, profile, wire.client)
         if offer and (secret is not None or by_certificate(profile, secret, offer)):
             signed_in = await sign_in(
@@ -79,19 +79,18 @@ async def send(
                 budget=budget,
             )
             offer = offer if signed_in else None
-        if offer:
-            talk = transaction(sender, recipients, size=len(content), declare_size="SIZE" in offer.extensions, dry_run=dry_run)
-            delivered = await session.run(talk, wire)
-            session.findings += _outcome(delivered, profile, message, dry_run=dry_run)
+        if offer and (lack := unfit(mail, offer, profile)):
+            session.findings.append(lack)
+        elif offer:
+            delivered = await session.run(transaction(mail, offer, dry_run=dry_run), wire)
+            session.findings += outcome(delivered, mail, profile, dry_run=dry_run)
         await hang_up(session, wire)
     except Broken as broken:
-        last = session.steps[-1]
-        given = last.name == "data" and broken.raw.startswith(b"354")
-        session.findings.append(_perhaps(message, last.detail) if given else found_broken(broken, last, profile))
+        session.findings.append(found_lost(broken, session.steps[-1], mail, profile))
     finally:
         if wire:
             await wire.close()
-    session.findings += found_odd(session.steps, profile)
+    session.findings += (*mail.notes, *found_odd(session.steps, profile))
     return SendResult(
         target=target or profile.name or profile.host,
         host=profile.host,
@@ -100,40 +99,37 @@ async def send(
         steps=tuple(session.steps),
         attempt=session.attempt,
         findings=tuple(session.findings),
-        message_id=str(message["Message-ID"]) if message["Message-ID"] else None,
+        message_id=mail.message_id,
         queue_id=delivered.queue_id,
         accepted=delivered.accepted,
         rejected=delivered.rejected,
-        round_trips=wire.round_trips if wire else 0,
+        round_trips=session.round_trips,
     )
 
 
-def _outcome(delivered: Delivered, profile: Profile, message: EmailMessage, *, dry_run: bool) -> list[Finding]:
-    """What the server's answers to MAIL, RCPT and DATA come to."""
+def outcome(delivered: Delivered, mail: Mail, profile: Profile, *, dry_run: bool = False) -> list[Finding]:
+    """What the server's answers to MAIL, RCPT, DATA and the content come to."""
     findings = []
     for stage, recipient, reply in delivered.refusals:
-        open_end = stage == "data" and not 400 <= reply.code < 600
-        finding = _perhaps(message, reply.text) if open_end else refusal(reply, stage, profile)
+        finding = refusal(reply, stage, profile)
         if recipient:
             finding = replace(finding, evidence=tuple(f"{recipient}: {text}" for text in finding.evidence))
         findings.append(finding)
-    if not delivered.accepted:
-        return findings
-    whom = ", ".join(delivered.accepted)
-    if dry_run:
-        title, next_step = "The server would take the message; nothing was sent", "Send it: the same without --dry-run."
-    else:
-        title = "The server took the message" + (f" and calls it {delivered.queue_id}" if delivered.queue_id else "")
-        next_step = "Look into the recipient's mailbox. If it does not arrive, the server's log says under that id what became of it."
-    return [*findings, Finding(cause=Cause.NONE, severity=Severity.OK, title=title, next_step=next_step, evidence=(f"for {whom}",))]
+    if delivered.unclear:
+        findings.append(_perhaps(mail, delivered.unclear.text, profile))
+    if delivered.accepted:
+        taken = found("would-be-taken" if dry_run else "taken", profile, f"for {', '.join(delivered.accepted)}")
+        named = f" and calls it {delivered.queue_id}" if delivered.queue_id else ""
+        findings.append(replace(taken, title=taken.title + named))
+    return findings
 
 
-def _perhaps(message: EmailMessage, heard: str | None) -> Finding:
-    """The content was under way: a server that had all of it keeps it, whether or not we heard so (RFC 5321 section 4.2.5)."""
-    return Finding(
-        cause=Cause.ABORTED,
-        severity=Severity.WARNING,
-        title="The message was under way and no clear answer came: perhaps the server took it",
-        next_step="Do not send it again before you have looked for its Message-ID in the recipient's mailbox or the server's log.",
-        evidence=(f"Message-ID: {message['Message-ID']}", *((heard,) if heard else ())),
-    )
+def found_lost(broken: Broken, step: Step, mail: Mail, profile: Profile) -> Finding:
+    """Why the connection came to its end; where the content had gone out by then, that the server may have it all the same."""
+    gone = step.name == "message" and broken.why is not Break.SPOKE_FIRST
+    return _perhaps(mail, step.detail, profile) if gone else found_broken(broken, step, profile)
+
+
+def _perhaps(mail: Mail, heard: str | None, profile: Profile) -> Finding:
+    """A server that had all of the content keeps it, whether or not we heard so (RFC 5321 section 4.2.5)."""
+    return found("perhaps-taken", profile, f"Message-ID: {mail.message_id}", *((heard,) if heard else ()))

@@ -1,7 +1,7 @@
 """One conversation, driven: actions go over a wire, and every one becomes a Step.
 
-talk (dialogue.py) ── Action ──► Session ── bytes ──► Wire: transport.py for checks, aiosmtplib for mail
-                   ◄── Reply ───         ◄── Reply ──
+talk (dialogue.py, deliver.py) ── Action ──► Session ── bytes ──► Wire (transport.py)
+                              ◄── Reply ───         ◄── Reply ──
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final, Protocol, TypeVar
 
 from kit.model import Attempt, Finding, Reply, Step
 from kit.redact import Secret, mask
-from kit.sending.dialogue import Action, Say, StartTls, Talk
+from kit.sending.dialogue import Action, Say, StartTls, Talk, Together
 from kit.sending.reply import codes, masked, oddities, parse_reply
 
 T = TypeVar("T")
@@ -66,7 +66,7 @@ class Tls:
 
 
 class Wire(Protocol):
-    """One open connection. Both methods raise Broken where it ends, and only there.
+    """One open connection. Its methods raise Broken where it ends, and only there.
 
     Attributes:
         timeout: seconds for each reply.
@@ -80,6 +80,12 @@ class Wire(Protocol):
 
     async def ask(self, line: bytes | None) -> Reply:
         """Send a line, if there is one (CRLF is added), and read one reply."""
+
+    def put(self, *lines: bytes) -> None:
+        """Send lines in one piece (CRLF is added to each)."""
+
+    async def hear(self) -> Reply:
+        """Read one reply."""
 
     async def encrypt(self) -> Tls:
         """Bring TLS up, the certificate verified. It comes right after a 220 to STARTTLS."""
@@ -101,7 +107,8 @@ _GOES_ON: Final = {"banner": (220,), "ehlo": (250,), "helo": (250,), "starttls":
 
 
 class Session:
-    """All that is written down about one check or one mail: the steps in order, TLS, the attempt, what was found.
+    """All that is written down about one check or one mail: the steps in order, TLS, the attempt, what was found, and
+    how often the server was waited for (TLS not counted).
 
     Args:
         on_step: is told of every step as it ends.
@@ -116,6 +123,7 @@ class Session:
         self.findings: list[Finding] = []
         self.attempt: Attempt | None = None
         self.tls: Tls | None = None
+        self.round_trips = 0
         self._on_step = on_step
         self._clock = clock
         self._secrets = tuple(secrets)
@@ -163,18 +171,43 @@ class Session:
         return value
 
     async def _do(self, action: Action, wire: Wire) -> Reply:
-        began = self._clock()
-        line, shown = (action.line, action.shown) if isinstance(action, Say) else (None, None)
-        if isinstance(action, StartTls):
-            line, shown = b"STARTTLS", "STARTTLS"
-        try:
-            reply = _of_one_code(masked(await wire.ask(line), self._secrets))
-        except Broken as broken:
-            self._write(action.name, began, sent=shown, broken=broken)
-            raise
-        self._write(action.name, began, sent=shown, reply=reply, detail=action.detail if isinstance(action, Say) else None)
-        if isinstance(action, StartTls) and reply.code == 220:
+        self.round_trips += 1
+        if isinstance(action, Together):
+            return await self._together(action, wire)
+        if isinstance(action, Say):
+            return await self._step(action.name, wire.ask(action.line), sent=action.shown, detail=action.detail)
+        starts_tls = isinstance(action, StartTls)
+        line = b"STARTTLS" if starts_tls else None
+        reply = await self._step(action.name, wire.ask(line), sent="STARTTLS" if starts_tls else None)
+        if starts_tls and reply.code == 220:
             await self.encrypt(wire)
+        return reply
+
+    async def _together(self, group: Together, wire: Wire) -> Reply:
+        first = group.says[0]
+        try:
+            wire.put(*(say.line for say in group.says))
+        except Broken as broken:
+            self._write(first.name, self._clock(), sent=first.shown, broken=broken)
+            raise
+        for say in group.says:
+            try:
+                group.replies.append(await self._step(say.name, wire.hear(), sent=say.shown, detail=say.detail))
+            except Broken as broken:
+                said_farewell = broken.why is Break.CLOSED and group.replies and group.replies[-1].code == 421
+                if not (said_farewell or (say.name == "quit" and group.replies)):
+                    raise
+                break
+        return group.replies[-1]
+
+    async def _step(self, name: str, answer: Awaitable[Reply], *, sent: str | None, detail: str | None = None) -> Reply:
+        began = self._clock()
+        try:
+            reply = _of_one_code(masked(await answer, self._secrets))
+        except Broken as broken:
+            self._write(name, began, sent=sent, broken=broken)
+            raise
+        self._write(name, began, sent=sent, reply=reply, detail=detail)
         return reply
 
     def _write(

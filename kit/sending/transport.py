@@ -11,10 +11,9 @@ import os
 import socket
 import ssl
 from collections import defaultdict
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, TypeVar, cast
+from typing import Final, cast
 
 from kit.errors import UsageError
 from kit.model import Profile, Reply
@@ -22,10 +21,9 @@ from kit.sending.own_certificate import present_certificate
 from kit.sending.reply import ends_reply, parse_reply
 from kit.sending.session import Break, Broken, Tls
 
-P = TypeVar("P", bound=asyncio.Protocol)
-
 REPLY_LIMIT: Final = 64 * 1024  # octets of one reply
-PAUSE: Final = 0.05  # seconds that a server gets to speak where it must not
+_PAUSE: Final = 0.05  # seconds that a server gets to speak where it must not
+_GLANCE: Final = 0.02  # seconds between two looks at what has not gone out
 _CONNECT_FAULTS: Final = {
     **dict.fromkeys((errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ETIMEDOUT, errno.EADDRNOTAVAIL), Break.NO_ANSWER),
     errno.ECONNRESET: Break.CLOSED,  # it was taken, and hung up on at once
@@ -53,7 +51,7 @@ def tls_context(profile: Profile) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=profile.ca_file)
     except (OSError, ValueError) as fault:
         raise UsageError(
-            f"no certificate can be read from it ({words(fault)})",
+            f"no certificate can be read from it ({_words(fault)})",
             where=profile.ca_file or "the system's authorities",
             next_step="Give a PEM file with the authority's certificate (-----BEGIN CERTIFICATE-----)",
         ) from fault
@@ -74,7 +72,7 @@ async def resolve(profile: Profile) -> list[Address]:
     except TimeoutError:
         raise Broken(Break.NO_SUCH_NAME, f"no name server answered within {profile.timeout:g} s") from None
     except (OSError, UnicodeError) as fault:
-        raise Broken(Break.NO_SUCH_NAME, f"{profile.host}: {words(fault)}") from None
+        raise Broken(Break.NO_SUCH_NAME, f"{profile.host}: {_words(fault)}") from None
     seen: dict[socket.AddressFamily, int] = defaultdict(int)
     ranked: dict[Address, int] = {}
     for family, _, _, _, place in found:
@@ -92,56 +90,17 @@ async def connect(address: Address, profile: Profile, context: ssl.SSLContext) -
     Raises:
         Broken: nobody listens there, or the way there is shut.
     """
-    transport, inbox = await reach(address, profile.timeout, _Inbox)
-    return Streams(transport, inbox, context, host=profile.host, address=address.host, timeout=profile.timeout)
-
-
-async def reach(address: Address, timeout: float, protocol: Callable[[], P]) -> tuple[asyncio.Transport, P]:  # noqa: ASYNC109 - it is said
-    """A TCP connection for a protocol of asyncio's.
-
-    Raises:
-        Broken: nobody listens there, or the way there is shut.
-    """
     try:
-        async with asyncio.timeout(timeout):
-            return await asyncio.get_running_loop().create_connection(
-                protocol, address.host, address.port, family=address.family, flags=socket.AI_NUMERICHOST
+        async with asyncio.timeout(profile.timeout):
+            transport, inbox = await asyncio.get_running_loop().create_connection(
+                _Inbox, address.host, address.port, family=address.family, flags=socket.AI_NUMERICHOST
             )
     except TimeoutError:
-        raise Broken(Break.NO_ANSWER, f"{address.host} did not answer within {timeout:g} s") from None
+        raise Broken(Break.NO_ANSWER, f"{address.host} did not answer within {profile.timeout:g} s") from None
     except OSError as fault:
         why = _CONNECT_FAULTS.get(fault.errno or 0, Break.REFUSED)
-        raise Broken(why, f"{address.host}: {words(fault)}") from None
-
-
-async def shake_hands(
-    transport: asyncio.Transport,
-    protocol: asyncio.Protocol,
-    context: ssl.SSLContext,
-    host: str,
-    timeout: float,  # noqa: ASYNC109
-) -> asyncio.Transport:
-    """The same connection within TLS; where that fails it is ended, as nothing but TLS could follow.
-
-    Raises:
-        Broken: CLOSED, CERTIFICATE, TLS or SILENT.
-    """
-    encrypted = None
-    try:
-        async with asyncio.timeout(timeout):
-            encrypted = await asyncio.get_running_loop().start_tls(transport, protocol, context, server_hostname=host)
-    except TimeoutError:
-        raise Broken(Break.SILENT, f"no answer to the TLS handshake within {timeout:g} s") from None
-    except ssl.SSLCertVerificationError as fault:
-        raise Broken(Break.CERTIFICATE, f"certificate verify failed: {fault.verify_message}") from None
-    except ssl.SSLError as fault:
-        raise Broken(Break.TLS, f"{fault.reason}: the TLS handshake failed") from None
-    except OSError as fault:
-        raise Broken(Break.CLOSED, f"the connection broke off during the TLS handshake: {words(fault)}") from None
-    finally:
-        if encrypted is None:
-            transport.abort()
-    return cast("asyncio.Transport", encrypted)
+        raise Broken(why, f"{address.host}: {_words(fault)}") from None
+    return Streams(transport, inbox, context, host=profile.host, address=address.host, timeout=profile.timeout)
 
 
 class _Inbox(asyncio.Protocol):
@@ -167,7 +126,7 @@ class _Inbox(asyncio.Protocol):
         self._news.set()
 
     def connection_lost(self, fault: Exception | None) -> None:
-        self.closed = self.closed or (f"the connection broke off: {words(fault)}" if fault else "the connection was closed")
+        self.closed = self.closed or (f"the connection broke off: {_words(fault)}" if fault else "the connection was closed")
         self._news.set()
 
     async def news(self) -> None:
@@ -197,8 +156,9 @@ class Streams:
 
     @property
     def client(self) -> str:
-        """What to call this end of the connection in EHLO."""
-        return address_literal(self._transport)
+        """This end of the connection as an address literal for EHLO (RFC 5321 section 4.1.3): true, and asks no name server."""
+        host = str(self._transport.get_extra_info("sockname")[0]).partition("%")[0]
+        return f"[IPv6:{host}]" if ":" in host else f"[{host}]"
 
     @property
     def closed(self) -> bool:
@@ -206,18 +166,34 @@ class Streams:
         return self._inbox.closed is not None
 
     async def ask(self, line: bytes | None) -> Reply:
-        """Send a line and read one reply.
+        """Send a line, if there is one, and read one reply.
 
         Raises:
-            Broken: SILENT, CLOSED or ENDLESS, with what had come by then. SPOKE_FIRST, and the line is not sent, where an
-                answer is there already: whichever comes next, it is not known to which question it belongs. A server may
-                say 421 at any time, though (RFC 5321 section 3.8).
+            Broken: as `put` and `hear`.
+        """
+        if line is not None:
+            self.put(line)
+        return await self.hear()
+
+    def put(self, *lines: bytes) -> None:
+        """Send lines in one piece.
+
+        Raises:
+            Broken: SPOKE_FIRST, and nothing is sent, where an answer is there already: whichever comes next, it is not known to
+                which question it belongs. A server may say 421 at any time, though (RFC 5321 section 3.8).
+        """
+        if self._inbox.data and not self._inbox.data.startswith(b"421"):
+            raise Broken(Break.SPOKE_FIRST, "an answer came before the question", bytes(self._inbox.data))
+        self.write(b"".join(line + b"\r\n" for line in lines))
+
+    async def hear(self) -> Reply:
+        """Read one reply. The time for it begins when all that was put has gone out.
+
+        Raises:
+            Broken: SILENT, CLOSED or ENDLESS, with what had come by then.
         """
         raw = bytearray()
-        if line is not None and self._inbox.data and not self._inbox.data.startswith(b"421"):
-            raise Broken(Break.SPOKE_FIRST, "an answer came before the question", bytes(self._inbox.data))
-        if line is not None and not self._inbox.closed:
-            self._transport.write(line + b"\r\n")
+        await self._gone_out()
         try:
             async with asyncio.timeout(self.timeout):
                 while await self._read_line(raw):
@@ -225,6 +201,17 @@ class Streams:
         except TimeoutError:
             raise Broken(Break.SILENT, f"no complete reply within {self.timeout:g} s", bytes(raw + self._inbox.data)) from None
         return parse_reply(bytes(raw))
+
+    async def _gone_out(self) -> None:
+        """A long message may take long on a slow line; what is limited is the time in which none of it moves."""
+        left, since = self._transport.get_write_buffer_size(), asyncio.get_running_loop().time()
+        while left and not (self._inbox.data or self._inbox.closed):
+            await asyncio.sleep(_GLANCE)
+            before, left = left, self._transport.get_write_buffer_size()
+            now = asyncio.get_running_loop().time()
+            since = now if left < before else since
+            if now - since > self.timeout:
+                raise Broken(Break.SILENT, f"the server takes nothing more: {left} octets wait since {self.timeout:g} s")
 
     async def _read_line(self, raw: bytearray) -> bool:
         """Move one line of the reply to `raw`; is there more to come?"""
@@ -249,18 +236,32 @@ class Streams:
             Broken: SPOKE_FIRST, CLOSED, CERTIFICATE, TLS or SILENT.
         """
         with suppress(TimeoutError):
-            async with asyncio.timeout(PAUSE):
+            async with asyncio.timeout(_PAUSE):
                 while not (self._inbox.data or self._inbox.closed):
                     await self._inbox.news()
         if early := bytes(self._inbox.data):
             raise Broken(Break.SPOKE_FIRST, f"the server sent {len(early)} bytes in clear before the TLS handshake", early)
         if self._inbox.closed:
             raise Broken(Break.CLOSED, self._inbox.closed)
+        encrypted = None
         try:
-            self._transport = await shake_hands(self._transport, self._inbox, self._context, self._host, self.timeout)
-        except BaseException:
-            self._inbox.closed = self._inbox.closed or "TLS did not come about"  # asyncio no longer tells it of the end
-            raise
+            async with asyncio.timeout(self.timeout):
+                encrypted = await asyncio.get_running_loop().start_tls(
+                    self._transport, self._inbox, self._context, server_hostname=self._host
+                )
+        except TimeoutError:
+            raise Broken(Break.SILENT, f"no answer to the TLS handshake within {self.timeout:g} s") from None
+        except ssl.SSLCertVerificationError as fault:
+            raise Broken(Break.CERTIFICATE, f"certificate verify failed: {fault.verify_message}") from None
+        except ssl.SSLError as fault:
+            raise Broken(Break.TLS, f"{fault.reason}: the TLS handshake failed") from None
+        except OSError as fault:
+            raise Broken(Break.CLOSED, f"the connection broke off during the TLS handshake: {_words(fault)}") from None
+        finally:
+            if encrypted is None:  # nothing but TLS could follow, and asyncio no longer tells the inbox of the end
+                self._transport.abort()
+                self._inbox.closed = self._inbox.closed or "TLS did not come about"
+        self._transport = cast("asyncio.Transport", encrypted)
         pipe = self._transport.get_extra_info("ssl_object")
         return Tls(version=pipe.version(), cipher=pipe.cipher()[0])
 
@@ -289,13 +290,7 @@ class Streams:
             self._transport.abort()
 
 
-def address_literal(transport: asyncio.BaseTransport) -> str:
-    """This end of the connection for EHLO (RFC 5321 section 4.1.3): true, and asks no name server."""
-    host = str(transport.get_extra_info("sockname")[0]).partition("%")[0]
-    return f"[IPv6:{host}]" if ":" in host else f"[{host}]"
-
-
-def words(fault: Exception) -> str:
+def _words(fault: Exception) -> str:
     """The fault's own words, best those of the system."""
     number = fault.errno if isinstance(fault, OSError) and not isinstance(fault, (socket.gaierror, ssl.SSLError)) else None
     return (os.strerror(number) if number else getattr(fault, "strerror", None)) or str(fault) or type(fault).__name__

@@ -16,6 +16,7 @@ from kit.knowledge.findings import found
 from kit.knowledge.load import load_table
 from kit.model import Cause, Profile, Security, Severity, to_plain
 from kit.redact import Secret
+from kit.sending import reach
 from tests.live.check_servers import make_pki, serve, smtp
 
 STRONG = "Xq7-kd02mWz-vlPq"
@@ -238,13 +239,13 @@ async def test_the_unencrypted_kind_says_that_starttls_is_there(pki):
 
 
 async def test_port_25_without_auth_is_usual(monkeypatch):
-    connect = ladder.connect
+    connect = reach.connect
     async with checking(smtp({b"EHLO": b"250 mail\r\n"}), Security.NONE) as check:
 
         async def turned(address, profile, context):
             return await connect(type(address)(family=address.family, host=address.host, port=check.server.port), profile, context)
 
-        monkeypatch.setattr(ladder, "connect", turned)
+        monkeypatch.setattr(reach, "connect", turned)
         result = await check(more={"port": 25})
     assert [(finding.cause, finding.severity) for finding in result.findings] == [("tls-required", "warning"), ("auth-not-offered", "note")]
 
@@ -388,8 +389,8 @@ async def test_port_465_without_tls_is_told_apart(monkeypatch):
         async def turned(address, profile, context):
             return await connect(type(address)(family=address.family, host=address.host, port=check.server.port), profile, context)
 
-        connect = ladder.connect
-        monkeypatch.setattr(ladder, "connect", turned)
+        connect = reach.connect
+        monkeypatch.setattr(reach, "connect", turned)
         result = await check(more={"port": 465})
     assert result.findings[-1].cause is Cause.TLS_MISMATCH
     assert "465" in result.findings[-1].title

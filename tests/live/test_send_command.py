@@ -104,7 +104,7 @@ async def test_a_closed_port_is_exit_code_1(kit_send):
     [
         (("127.0.0.1",), "--to"),
         (("127.0.0.1", "--to", "ben@example.net"), "nobody is named as sender"),
-        (("127.0.0.1", "--from", "anna@example.com", "--to", "ben"), "RFC 5321"),
+        (("127.0.0.1", "--from", "anna@example.com", "--to", "ben"), "RFC 5322"),
         (("127.0.0.1", "--from", "anna@example.com", "--to", "ben@example.net\r\nDATA"), "RFC 5322"),
         (("127.0.0.1", "--from", "anna@example.com", "--to", "ben@example.net", "--subject", "a\nBcc: eve@example.com"), "RFC 5322"),
         (("127.0.0.1", "--from", "anna@example.com", "--to", "ben@example.net", "--port", "70000"), "65535"),
