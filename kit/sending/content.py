@@ -83,7 +83,7 @@ def read_content(raw: bytes, *, origin: str = "") -> Content:
     if too_long := _TOO_LONG.search(wire):
         raise refused("line-too-long", _place(origin, wire, too_long.start()), f"it has {len(too_long[0]) - 1}")
     head, gap, rest = (b"", b"\r\n", wire[2:]) if wire.startswith(b"\r\n") else wire.partition(b"\r\n\r\n")
-    body = gap[-2:] + rest
+    body = gap[-2:] + rest or b"\r\n"
     fields = _fields(head + gap[:2] if head else b"", origin)
     _check_once(fields)
     needs, notes = set(), []
