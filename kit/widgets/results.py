@@ -8,6 +8,8 @@ from kit.checks.chain import VersionProbe
 from kit.checks.matrix import Rating, Way
 from kit.checks.matrix import table as matrix
 from kit.model import CheckResult, Finding, Probe, SendResult, Severity, Step
+from kit.sending.headers import Hop, Result
+from kit.sending.received import Received
 from kit.widgets.common import escape, table
 
 # The word carries the meaning; the colour only helps to find it.
@@ -74,6 +76,33 @@ def findings_html(findings: tuple[Finding, ...]) -> str:
     """What the steps mean and what to do, the worst first."""
     worst_first = sorted(findings, key=lambda finding: list(_WORDS).index(finding.severity))
     return "".join(map(_finding, worst_first))
+
+
+def received_html(received: Received) -> str:
+    """What the headers of a received copy say: what it means, who found out what, and the way it took."""
+    results: list[list[object]] = [
+        [f"{result.method}: {_cut(result.result)}", _cut(result.meaning), _cut(_of(result)), _cut(result.said)]
+        for result in received.results
+    ]
+    hops = [_hop(hop) for hop in received.hops]
+    heads = [("by", ""), ("from", ""), ("protocol", ""), ("TLS", ""), ("time (UTC)", ""), ("seconds", "n")]
+    return (
+        findings_html(received.findings)
+        + (table([("result", ""), ("what it means", ""), ("says who", ""), ("in its own words", "")], results) if results else "")
+        + (table(heads, hops) if hops else "")
+    )
+
+
+def _of(result: Result) -> str:
+    who = result.authserv_id or ("the receiving server" if result.trusted else "nobody named")
+    return who if result.trusted else f"{who} (not the receiving server's own words)"
+
+
+def _hop(hop: Hop) -> list[object]:
+    tls = hop.tls or {True: "yes", False: "no", None: ""}[hop.encrypted]
+    time = f"{hop.time:%Y-%m-%d %H:%M:%S}" if hop.time else ""
+    protocol = f"{hop.protocol or ''}{' (signed in)' if hop.signed_in else ''}"
+    return [_cut(hop.by), _cut(hop.came_from), _cut(protocol), tls, time, "" if hop.seconds is None else f"{hop.seconds:.0f}"]
 
 
 def verdict_html(result: CheckResult) -> str:

@@ -1,0 +1,181 @@
+"""What the headers of a received copy come to: is it the message that was sent, how did it travel, and is its From proven? Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from typing import Final
+
+from kit.errors import KnowledgeError
+from kit.knowledge.findings import bounded
+from kit.knowledge.load import load_table
+from kit.model import Cause, Finding, Outcome, Security, SendResult, Severity
+from kit.sending.headers import LIMIT, Hop, Result, domain_of, read_fields, read_hops, read_results
+from kit.sending.mail import TRACE_HEADER
+
+DELAY: Final = 300.0  # seconds that a hop may take before it is worth a word
+_BRACKETED: Final = re.compile(r"<([^<>\s]{1,320})>")
+_SENDER: Final = re.compile(r"\(Authenticated sender: ([^()\s]{1,320})")
+_FOREIGN: Final = "another domain, not aligned with From"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """What the headers say. `hops` are in the order of the journey.
+
+    Attributes:
+        authserv_id: the server whose results can be trusted.
+        sender: the address in From.
+        trace: the kit's own id of the message.
+        same: it is the message that was sent; None where that cannot be told.
+    """
+
+    hops: tuple[Hop, ...]
+    results: tuple[Result, ...]
+    authserv_id: str | None
+    sender: str | None
+    trace: str | None
+    same: bool | None
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Nothing of severity warning or error."""
+        return not any(finding.severity in (Severity.WARNING, Severity.ERROR) for finding in self.findings)
+
+
+def read_received(text: str, *, sent: SendResult | None = None, user: str | None = None) -> Received:
+    """What the headers of a received copy say.
+
+    Args:
+        text: the headers or the whole message, as a mail program shows its source; the first 256 Ki characters count.
+        sent: what became of the message when it was sent, to compare with.
+        user: who signed in, where `sent` does not tell.
+    """
+    fields = list(read_fields(text[:LIMIT]))
+    values = dict(reversed(fields))  # the topmost of each name
+    hops, results = read_hops(fields), tuple(read_results(fields))
+    sender = _address(values.get("from"))
+    trace, message_id = values.get(TRACE_HEADER.lower()), _address(values.get("message-id"))
+    same = None
+    if sent and sent.message_id and (message_id or trace):  # some services replace the one, none the other
+        same = message_id == _address(sent.message_id) or bool(trace and trace in sent.message_id)
+    signed_in = sent is not None and sent.attempt is not None and sent.attempt.outcome is Outcome.SUCCESS
+    read = Received(
+        hops=hops,
+        results=results,
+        authserv_id=next((result.authserv_id for result in results if result.trusted), None),
+        sender=sender,
+        trace=trace,
+        same=same,
+        findings=(),
+    )
+    account = user or (sent.attempt.user if sent and sent.attempt and signed_in else None) or _account(read)
+    over_tls = sent is not None and sent.security is not Security.NONE
+    if not values.keys() & {"received", "authentication-results"}:
+        return replace(read, findings=(_say("no-headers"),))
+    return replace(read, findings=tuple(_findings(read, account, signed_in=signed_in or user is not None, over_tls=over_tls)))
+
+
+def _findings(read: Received, account: str | None, *, signed_in: bool, over_tls: bool) -> Iterator[Finding]:
+    if read.same is False:
+        yield _say("another-message", f"{TRACE_HEADER}: {read.trace}" if read.trace else "")
+    if read.hops:
+        yield from _on_the_way(read.hops, signed_in=signed_in, over_tls=over_tls)
+    believed = [result for result in read.results if result.trusted]
+    yield from _about_sender(believed, read.sender)
+    if doubtful := [_quoted(result) for result in read.results if not result.trusted]:
+        yield _say("senders-own-words", *doubtful[:5])
+    if account and "@" in account and read.sender and account.lower() != read.sender.lower():
+        yield _say("another-from", f"From: {read.sender}", f"signed in: {account}")
+
+
+def _on_the_way(hops: tuple[Hop, ...], *, signed_in: bool, over_tls: bool) -> Iterator[Finding]:
+    if (signed_in and hops[0].signed_in is False) or (over_tls and hops[0].encrypted is False):
+        yield _say("not-as-sent", f"Received: {hops[0].text}")
+    timed = [(hop, hop.seconds) for hop in hops if hop.seconds is not None]
+    if late := [f"{hop.by or 'a server'}: {seconds:.0f} s after the hop before" for hop, seconds in timed if seconds > DELAY]:
+        yield _say("delayed", *late)
+    if early := [f"{hop.by or 'a server'}: {-seconds:.0f} s before the hop before" for hop, seconds in timed if seconds < -1]:
+        yield _say("clocks", *early)
+
+
+def _about_sender(believed: list[Result], sender: str | None) -> Iterator[Finding]:
+    """SPF, DKIM, DMARC and the rest. A method that passed once has passed; and where From is proven, the rest is worth a note."""
+    if not believed:
+        yield _say("no-results")
+        return
+    # The name that the server gave itself (smtp.helo) is not the envelope's sender.
+    passed = {r.method for r in believed if r.result == "pass" and (r.method != "spf" or r.get("smtp.mailfrom") or not r.get("smtp.helo"))}
+    for result in believed:
+        if result.severity is Severity.OK or (result.method in passed and result.result != "pass"):
+            continue
+        severity = Severity.NOTE if "dmarc" in passed else result.severity
+        compared = _compared(believed, sender) if result.method == "dmarc" else ()
+        yield Finding(
+            cause=result.cause,
+            severity=severity,
+            title=result.meaning,
+            next_step=result.next_step,
+            evidence=bounded((_quoted(result), *compared)),
+        )
+    if "dmarc" in passed:
+        yield _say("proven", *(_quoted(result) for result in believed if result.result == "pass"))
+    elif passed & {"spf", "dkim"} and not any(result.method == "dmarc" and result.result == "fail" for result in believed):
+        compared = _compared(believed, sender)
+        if compared[1:] and all(line.endswith(_FOREIGN) for line in compared[1:]):
+            yield _say("not-aligned", *compared)
+
+
+def _compared(believed: list[Result], sender: str | None) -> tuple[str, ...]:
+    """From's domain beside each that SPF or DKIM proved (RFC 7489 section 3.1)."""
+    author = domain_of(sender) or next((result.domain for result in believed if result.method == "dmarc"), "")
+    proven = [result for result in believed if result.method in ("spf", "dkim") and result.result == "pass" and result.domain]
+    if not author:
+        return ()
+    return (f"From: {author}", *(f"{result.method} proved {result.domain}: {_alignment(author, result.domain)}" for result in proven))
+
+
+def _alignment(author: str, proven: str) -> str:
+    """How the two domains stand to each other. Which domain is the organisational one is not looked up."""
+    if author == proven:
+        return "aligned with From"
+    labels = zip(author.split(".")[::-1], proven.split(".")[::-1], strict=False)
+    shared = ".".join([label for label, other in takewhile(lambda pair: pair[0] == pair[1], labels)][::-1])
+    if shared in (author, proven):
+        return "one is under the other, so aligned with From in relaxed mode"
+    if "." in shared:
+        return f"aligned with From only in relaxed mode, and only if {shared} is of one organisation"
+    return _FOREIGN
+
+
+def _quoted(result: Result) -> str:
+    """A result in short, as its server wrote it."""
+    said = f" ({result.said})" if result.said else ""
+    properties = "".join(f" {name}={value}" for name, value in result.properties if name != "header.b")
+    return f"{result.authserv_id or 'the receiving server'}: {result.method}={result.result}{said}{properties}"
+
+
+def _account(read: Received) -> str | None:
+    """Who signed in, as the first server or the receiving one has it."""
+    stated = next((result.get("smtp.auth") for result in read.results if result.trusted and result.method == "auth"), None)
+    written = _SENDER.search(read.hops[0].text) if read.hops else None
+    return stated or (written[1] if written else None)
+
+
+def _address(value: str | None) -> str | None:
+    """What stands in angle brackets, else all of it."""
+    found = _BRACKETED.search(value or "")
+    return found[1] if found else value or None
+
+
+def _say(name: str, *evidence: str) -> Finding:
+    try:
+        row = load_table("received")["finding"][name]
+        cause, severity = Cause(row["cause"]), Severity(row["severity"])
+        return Finding(cause=cause, severity=severity, title=row["title"], next_step=row["next_step"], evidence=bounded(evidence))
+    except (KeyError, ValueError) as fault:
+        where = "kit/knowledge/received.toml"
+        raise KnowledgeError(f"[finding.{name}] does not read ({fault})", where=where, next_step="Please report it") from fault
