@@ -180,7 +180,8 @@ def read_hops(fields: list[tuple[str, str]]) -> tuple[Hop, ...]:
     """In the order of the journey, each with the seconds since the one before that has a time."""
     before: datetime | None = None
     journey: list[Hop] = []
-    for hop in reversed([_hop(value) for name, value in fields if name == "received"][:_MOST]):
+    for text in reversed([value for name, value in fields if name == "received"][:_MOST]):
+        hop = _hop(text)
         seconds = (hop.time - before).total_seconds() if hop.time and before else None
         before = hop.time or before
         journey.append(replace(hop, seconds=seconds))

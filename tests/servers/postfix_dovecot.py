@@ -265,6 +265,7 @@ smtpd_tls_security_level = may
 smtpd_tls_cert_file = {server_file}
 smtpd_tls_key_file = {server_file}
 smtpd_tls_loglevel = 1
+smtpd_tls_received_header = yes
 smtpd_tls_CAfile = {folder}/tls/clients.pem
 smtpd_tls_ask_ccert = {"yes" if "external" in mechanisms else "no"}
 smtpd_relay_restrictions = permit_sasl_authenticated, permit_tls_all_clientcerts, reject_unauth_destination
