@@ -63,19 +63,18 @@ def received_text(received: Received) -> str:
 
     way = [_hop_line(number, hop) for number, hop in enumerate(received.hops, 1)]
     results = [
-        f"{result.method + ' ' + result.result:<16} {shorten(result.meaning)}{'' if result.trusted else ' (not the receiving server’s own words)'}"
+        f"{result.method} {result.result:<10} {result.meaning}{'' if result.trusted else ' (not the receiving server’s own words)'}"
         for result in received.results
     ]
-    return "\n".join((*way, *results, findings_text(received.findings)))
+    return "\n".join((*map(shorten, (*way, *results)), findings_text(received.findings)))
 
 
 def _hop_line(number: int, hop: Hop) -> str:
-    from kit.checks.text import shorten
-
     time = f"{hop.time:%Y-%m-%d %H:%M:%S} UTC" if hop.time else ""
     waited = "" if hop.seconds is None else f"{hop.seconds:+.0f} s"
-    how = " ".join(word for word in (hop.protocol, "signed in" if hop.signed_in else None, hop.tls) if word)
-    return shorten(f"{number:>2} {time:<23} {waited:>7}  {hop.by or '?'} from {hop.came_from or '?'} {how}".rstrip())
+    source = f"from {hop.came_from}" if hop.came_from else None
+    how = (hop.by or "?", source, hop.protocol, "signed in" if hop.signed_in else None, hop.tls)
+    return f"{number:>2} {time:<23} {waited:>7}  {' '.join(word for word in how if word)}"
 
 
 def _print_explanation(answer: Explanation) -> None:

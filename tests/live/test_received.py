@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import time
 import tomllib
@@ -11,13 +12,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import kit
+from kit.cli import main
 from kit.model import Attempt, Cause, Outcome, Profile, Security, SendResult, Severity, to_plain
 from kit.sending.headers import LIMIT, is_headers
 from kit.sending.received import read_received
+from kit.widgets.results import received_html
 
 TABLE = tomllib.loads((Path(kit.__file__).parent / "knowledge/received.toml").read_text("utf-8"))
 
@@ -657,6 +661,45 @@ def test_a_flood_takes_no_time(head, unit):
     read_received(text, sent=sent())
     is_headers(text)
     assert time.process_time() - start < 2
+
+
+# --- shown ------------------------------------------------------------------------------------------------------------
+
+BAD = GMAIL.replace("dmarc=pass", "dmarc=fail").replace("mail.example.com. [", "<b>\x1b[2J [")
+
+
+def test_explain_takes_headers():
+    good = CliRunner().invoke(main, ["explain", "-"], input=GMAIL)
+    assert good.exit_code == 0
+    assert good.stdout.startswith(" 1 2026-11-24 10:00:05 UTC")
+    assert "ESMTPSA signed in TLSv1.2" in good.stdout
+    assert f"spf pass       {title('result', 'spf', 'pass')}" in good.stdout
+    bad = CliRunner().invoke(main, ["explain", BAD])
+    assert bad.exit_code == 1
+    assert f"✗ error: {title('result', 'dmarc', 'fail')}" in bad.stdout
+    assert "\x1b" not in bad.stdout
+
+
+def test_explain_gives_headers_as_json():
+    got = json.loads(CliRunner().invoke(main, ["explain", "--json", "-"], input=BAD).stdout)
+    assert list(got) == ["hops", "results", "authserv_id", "sender", "trace", "same", "findings"]
+    assert [each["protocol"] for each in got["hops"]] == ["ESMTPSA", "ESMTPS", "SMTP"]
+    assert {each["method"]: each["result"] for each in got["results"]} == {"dkim": "pass", "spf": "pass", "dmarc": "fail"}
+
+
+def test_headers_as_html_are_text():
+    shown = received_html(read_received(BAD + FORGED))
+    assert "<b>\N{REPLACEMENT CHARACTER}" not in shown
+    assert "&lt;b&gt;\N{REPLACEMENT CHARACTER}[2J" in shown
+    for words in (
+        "ESMTPSA (signed in)",
+        "TLSv1.3",
+        "2026-11-24 10:00:08",
+        title("result", "dmarc", "fail"),
+        "not the receiving server&#x27;s own words",
+    ):
+        assert words in shown
+    assert received_html(read_received("")).count("<table") == 0
 
 
 # --- the table ---------------------------------------------------------------------------------------------------------
