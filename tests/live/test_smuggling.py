@@ -164,7 +164,7 @@ def parts(draw) -> tuple[str, list[str], str | None, str | None]:
     return tuple(draw(part) if which in (None, at) else PLAIN[at] for at, part in enumerate(hostile))
 
 
-GOOD_LINES = [
+GOOD = [
     "Subject: x",
     "X-Y: =?utf-8?q?z?=",
     "Cc: Ben <ben@example.net>",
@@ -175,17 +175,28 @@ GOOD_LINES = [
     "..",
     "Grüße: x",
 ]
-LINE = st.one_of(st.sampled_from(GOOD_LINES), st.sampled_from(GOOD_LINES), HARMLESS, NASTY)
+BAD = [
+    " ",
+    "\t",
+    "To: eve@example.com",
+    "Date: x",
+    "Subject : x",
+    "X\x0bY: z",
+    "X: =?utf-8?q?=0D=0ABcc:_eve=40example.com?=",
+    "X: =?utf-8?b?Cg==?=",
+]
+LINE = st.one_of(*[st.sampled_from(GOOD)] * 3, st.sampled_from(BAD), HARMLESS, NASTY, NASTY.map("X-Z: {}".format))
+LF, CRLF = ["\n"], ["\r\n"]
 
 
 @st.composite
 def emls(draw) -> bytes:
     """A file that begins as a message should, and goes on as it likes, with line ends of one kind or of several."""
-    ends = draw(st.sampled_from([["\r\n"], ["\n"], ["\r\n"], ["\n"], ["\r\n", "\n"], ["\r\n", "\r"]]))
-    begin = ["From: anna@example.com", "To: ben@example.com", *draw(st.sampled_from([[], ["Subject: x"], ["Subject: x", ""]]))]
-    lines = [*begin, *draw(st.lists(LINE, max_size=5))]
-    octets = "".join(line + draw(st.sampled_from(ends)) for line in lines).encode("utf-8", "surrogatepass")
-    return octets + draw(st.one_of(st.just(b""), st.binary(max_size=6)))
+    first, more = draw(st.sampled_from([(CRLF, CRLF), (LF, LF), (CRLF, CRLF), (LF, LF), (CRLF, [*CRLF, *LF]), (CRLF, [*CRLF, "\r"])]))
+    head = ["From: anna@example.com", "To: ben@example.com", *draw(st.sampled_from([[], ["X-Y: z", ""], ["X-Y: z", "", "."]]))]
+    lines = draw(st.lists(LINE, max_size=5))
+    text = "".join(line + first[0] for line in head) + "".join(line + draw(st.sampled_from(more)) for line in lines)
+    return text.replace("⏎", first[0]).encode("utf-8", "surrogatepass") + draw(st.one_of(st.just(b""), st.binary(max_size=6)))
 
 
 # ------------------------------------------------------------------------------------------------- what comes of it
