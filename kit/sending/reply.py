@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from kit.model import Reply
-from kit.redact import Secret, mask
+from kit.redact import MASKED, Secret, mask
 
 _CODED: Final = re.compile(rb"([0-9]{3})(?![0-9])([ -]?)(.*)", re.DOTALL)
 _ENHANCED: Final = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?!\S)")  # RFC 3463; RFC 2034 puts it first
+_MECHANISM: Final = re.compile(r"[A-Z0-9_-]{1,20}")  # RFC 4422 section 3.1
+_MOST: Final = 30  # mechanisms that count; Cyrus SASL, which knows the most, has some fifteen
 NOT_UTF_8: Final = "bytes that are not UTF-8"
 CONTROLS: Final = "control characters"
 _LONGEST_LINE: Final = 512  # octets with the line end (RFC 5321 section 4.5.3.1.5)
@@ -64,6 +66,9 @@ def masked(reply: Reply, secrets: Iterable[Secret]) -> Reply:
     escaped = [Secret(_readable(secret.reveal().encode("utf-8", "surrogatepass"))) for secret in secrets]  # as `lines` has it
     lines = tuple(mask("\n".join(reply.lines), [*secrets, *escaped]).split("\n")) if reply.lines else ()
     raw = mask(reply.raw.decode("utf-8", "surrogateescape"), secrets).encode("utf-8", "surrogateescape")
+    whole = "".join(lines)
+    if len(lines) > 1 and mask(whole, [*secrets, *escaped]) != mask(whole):  # in pieces, a line each
+        lines, raw = (MASKED,), f"{reply.code:03d} {MASKED}\r\n".encode()
     return replace(reply, lines=lines, raw=raw)
 
 
@@ -97,7 +102,7 @@ def parse_offer(reply: Reply) -> Offer:
         keyword, *words = line.upper().replace("AUTH=", "AUTH ", 1).split() or [""]
         extensions |= {keyword} - {""}
         if keyword == "AUTH":
-            mechanisms |= dict.fromkeys(words)
+            mechanisms |= dict.fromkeys(word for word in words if _MECHANISM.fullmatch(word))
         elif keyword in ("SIZE", "LIMITS"):
             numbers |= {
                 name or "SIZE": int(number) for name, number in re.findall(r"(?:([A-Z]{1,20})=)?\b([0-9]{1,18})\b", " ".join(words))
@@ -105,7 +110,7 @@ def parse_offer(reply: Reply) -> Offer:
     return Offer(
         accepted=True,
         extensions=frozenset(extensions),
-        mechanisms=tuple(mechanisms),
+        mechanisms=tuple(mechanisms)[:_MOST],
         size=numbers.get("SIZE") or None,  # 0: no limit
         mail_max=numbers.get("MAILMAX") or None,
     )

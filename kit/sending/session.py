@@ -203,7 +203,7 @@ class Session:
     async def _step(self, name: str, answer: Awaitable[Reply], *, sent: str | None, detail: str | None = None) -> Reply:
         began = self._clock()
         try:
-            reply = _of_one_code(masked(await answer, self._secrets))
+            reply = masked(_of_one_code(await answer), self._secrets)
         except Broken as broken:
             self._write(name, began, sent=sent, broken=broken)
             raise

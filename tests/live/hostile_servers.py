@@ -456,6 +456,23 @@ def parrot(peer: Peer) -> None:
     peer.hold()
 
 
+def parrot_in_pieces(peer: Peer) -> None:
+    """Says the password back, four letters a line."""
+    peer.until(b"AUTH")
+    password = base64.b64decode(bytes(peer.told).rpartition(b"AUTH PLAIN ")[2]).rpartition(b"\0")[2]
+    pieces = [password[i : i + 4] for i in range(0, len(password), 4)]
+    peer.say(b"535-5.7.8 no\r\n" + b"".join(b"535-" + piece + b"\r\n" for piece in pieces) + b"535 no\r\n")
+    peer.hold()
+
+
+def thousands_of_mechanisms(peer: Peer) -> None:
+    """Each would be a column of the table of ways to sign in, and the last a wide one."""
+    names = b" ".join(b"X%d" % number for number in range(5000))
+    peer.until(b"AUTH", inside=b"250-mail.example.test\r\n250 AUTH PLAIN " + names + b" " + b"Y" * 20_000 + b"\r\n")
+    peer.say(b"535 5.7.8 no\r\n")
+    peer.hold()
+
+
 # --- what must be found -------------------------------------------------------------------------------------------------
 
 
@@ -529,7 +546,10 @@ SERVERS: dict[Callable[[Peer], None], Expected] = {
     escapes: Expected(MALFORMED, "control characters", r"^auth: 535 5.7.8 \\x1b\]0;gotcha"),
     latin_1: Expected(MALFORMED, "character set", r"ung\\xfcltig"),
     parrot: Expected(CREDENTIALS, "password", r"nor is \[hidden\]"),
+    parrot_in_pieces: Expected(CREDENTIALS, "password", r"^535 \[hidden\]$"),
 }
+# What these do has no finding of its own.
+ALSO: dict[Callable[[Peer], None], Expected] = {thousands_of_mechanisms: Expected(CREDENTIALS, "password")}
 
 
 # --- running them -----------------------------------------------------------------------------------------------------

@@ -24,7 +24,18 @@ from kit.model import Cause, CheckResult, Finding, Outcome, Profile, SendResult,
 from kit.redact import Secret
 from kit.sending.message import build_test_message
 from kit.sending.send import send
-from tests.live.hostile_servers import SERVERS, TOKEN, Certificates, Running, escapes, gone_after_success, parrot, run
+from tests.live.hostile_servers import (
+    ALSO,
+    SERVERS,
+    TOKEN,
+    Certificates,
+    Running,
+    escapes,
+    gone_after_success,
+    parrot,
+    run,
+    thousands_of_mechanisms,
+)
 
 pytestmark = pytest.mark.needs("linux")  # /proc tells how much memory a process had at most, and which files are open
 
@@ -129,6 +140,7 @@ runpy.run_module("kit", run_name="__main__", alter_sys=True)
 
 
 def _command(server, running: Running, ca_file: str, folder: Path, *more: str) -> Commanded:
+    expected = (SERVERS | ALSO)[server]
     memory = folder / f"{server.__name__}.kB"
     env = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "COVERAGE_PROCESS_START") if name in os.environ}
     env |= {
@@ -139,13 +151,13 @@ def _command(server, running: Running, ca_file: str, folder: Path, *more: str) -
     }
     options = {
         "--port": running.port,
-        "--security": SERVERS[server].security,
+        "--security": expected.security,
         "--user": USER,
         "--timeout": TIMEOUT,
         "--ca": ca_file,
     }
-    if mechanism := SERVERS[server].mechanism:
-        options["--mechanism"] = mechanism
+    if expected.mechanism:
+        options["--mechanism"] = expected.mechanism
     began = time.monotonic()
     done = subprocess.run(
         [
@@ -159,7 +171,7 @@ def _command(server, running: Running, ca_file: str, folder: Path, *more: str) -
             *(str(x) for pair in options.items() for x in pair),
             *more,
         ],
-        input=(TOKEN if mechanism else PASSWORD).encode() + b"\n",
+        input=(TOKEN if expected.mechanism else PASSWORD).encode() + b"\n",
         capture_output=True,
         env=env,
         timeout=60,
@@ -275,6 +287,7 @@ ASKED = {
         Outcome.ABORTED,
     ),
     **dict.fromkeys(("yes_to_auth", "escapes", "latin_1", "parrot", "old_token", "parrot_of_a_token"), Outcome.FAILURE),
+    "parrot_in_pieces": Outcome.FAILURE,
     "gone_after_success": Outcome.SUCCESS,
 }
 
@@ -330,6 +343,13 @@ def test_neither_password_nor_traceback(commanded, name):
     assert "Traceback" not in done.out + done.err
     assert b"AUTH" not in done.server.heard
     assert (b"AUTH" in done.server.told) is (name in ASKED)
+
+
+def test_what_is_shown_is_bounded(certificates, tmp_path):
+    with run(thousands_of_mechanisms, certificates) as running:
+        done = _command(thousands_of_mechanisms, running, certificates.pki.ca_file, tmp_path)
+    assert done.code == 1
+    assert max(map(len, done.out.splitlines())) < 1000
 
 
 @pytest.mark.parametrize("server", [escapes, parrot], ids=lambda server: server.__name__)
