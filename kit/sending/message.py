@@ -9,13 +9,12 @@ import re
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from email.message import EmailMessage, Message
+from email.message import EmailMessage
 from email.utils import format_datetime
-from typing import Final
 
+from kit.knowledge.load import load_table
 from kit.sending.addresses import Mailbox
-from kit.sending.content import SMTPUTF8
-from kit.sending.mail import POLICY, TRACE_HEADER, check_count, check_typed, mail, new_message_id, typed_mailboxes
+from kit.sending.mail import POLICY, TRACE_HEADER, check_count, check_typed, new_message_id, typed_mailboxes
 from kit.sending.rules import refused
 
 
@@ -36,39 +35,19 @@ def build_test_message(sender: str, recipients: Sequence[str], *, subject: str |
         raise refused("one-sender", "From", f"{len(author)} addresses")
     to = typed_mailboxes("To", recipients)
     check_count("To", to)
+    plain = load_table("test_messages")["plain"]
     trace = secrets.token_hex(6)
     others = not all(box.address.isascii() for box in (*author, *to))
     message = EmailMessage(policy=POLICY.clone(utf8=others))
     message["From"] = _header(author[0])
     message["To"] = ", ".join(map(_header, to))
-    message["Subject"] = f"{check_typed('Subject', subject or 'Test of sign-in and delivery')} [{trace}]"
+    message["Subject"] = f"{check_typed('Subject', subject or plain['subject'])} [{trace}]"
     message["Date"] = format_datetime(datetime.now(UTC))
     message["Message-ID"] = new_message_id(author[0].address, trace)
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office note comes back
     message[TRACE_HEADER] = trace
-    message.set_content(_text(_DEFAULT_BODY if body is None else body))
+    message.set_content(_text(plain["body"] if body is None else body))
     return message
-
-
-def envelope(message: Message) -> tuple[str, tuple[str, ...]]:
-    """From whom and to whom `message` goes, for who has no SMTPUTF8.
-
-    Raises:
-        InvalidMessage: it must not go out, or an address needs SMTPUTF8.
-    """
-    checked = mail(message)
-    if SMTPUTF8 in checked.needs:
-        raise refused("smtputf8-missing", "message")
-    return checked.sender, checked.recipients
-
-
-def wire_bytes(message: Message) -> bytes:
-    """`message` as it goes out after DATA, before dots are doubled.
-
-    Raises:
-        InvalidMessage: it must not go out.
-    """
-    return mail(message).content
 
 
 def _header(box: Mailbox) -> str:
@@ -80,6 +59,3 @@ def _text(body: str) -> str:
     if re.search(r"[\x00\ud800-\udfff]", body):
         raise refused("body-text", "body")
     return body
-
-
-_DEFAULT_BODY: Final = "This message was sent by smtp-auth-kit, to see whether sign-in and\ndelivery work. Nobody needs to answer it.\n"

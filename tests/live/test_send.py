@@ -16,7 +16,8 @@ from kit.errors import BudgetSpent, InvalidMessage, PasswordInClear, UsageError
 from kit.model import Cause, Outcome, Profile, Security, SendResult, Severity
 from kit.redact import Secret
 from kit.sending.deliver import queue_id
-from kit.sending.message import build_test_message, wire_bytes
+from kit.sending.mail import mail
+from kit.sending.message import build_test_message
 from kit.sending.reply import parse_reply
 from kit.sending.send import send
 from tests.live.check_servers import Pki, make_pki
@@ -421,4 +422,4 @@ def test_queue_ids(reply, expected):
 
 def test_the_content_ends_with_a_line_end():
     # Else aiosmtplib would add one, and SIZE would be short by two.
-    assert wire_bytes(build_test_message("a@example.com", ["b@example.com"], body="no end")).endswith(b"\r\n")
+    assert mail(build_test_message("a@example.com", ["b@example.com"], body="no end")).content.endswith(b"\r\n")

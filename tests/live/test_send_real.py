@@ -8,7 +8,7 @@ import pytest
 
 import kit
 from kit.model import Cause, Outcome, Profile, Security
-from kit.sending.message import wire_bytes
+from kit.sending.mail import mail as checked
 
 pytestmark = pytest.mark.needs("postfix", "dovecot", "syslog")
 ALICE, BOB = "alice@example.test", "bob@example.test"
@@ -39,7 +39,7 @@ async def test_a_message_arrives_as_it_was_built(postfix_dovecot, tmp_path, secu
     postfix_dovecot.wait_for(f"{result.queue_id}: client=.*sasl_method={mechanism}, sasl_username={ALICE}")
     mail = arrived(postfix_dovecot, BOB, before + 1)[-1]
     # In front stand the trace headers of the delivery; a maildir has LF for CRLF. All behind is as it was built.
-    assert mail.endswith(wire_bytes(message).replace(b"\r\n", b"\n"))
+    assert mail.endswith(checked(message).content.replace(b"\r\n", b"\n"))
 
 
 async def test_a_wrong_password_is_one_failure_and_no_mail(postfix_dovecot, tmp_path):
