@@ -60,8 +60,10 @@ def read_received(text: str, *, sent: SendResult | None = None, user: str | None
     sender = _address(values.get("from"))
     trace, message_id = values.get(TRACE_HEADER.lower()), _address(values.get("message-id"))
     same = None
-    if sent and sent.message_id and (message_id or trace):  # some services replace the one, none the other
-        same = message_id == _address(sent.message_id) or bool(trace and trace in sent.message_id)
+    if sent and sent.message_id and (message_id or trace):
+        # Some services replace the Message-ID. The trace stands in the one that was sent, and the first server's id in its 250.
+        by_other_means = (trace and trace in sent.message_id) or any(hop.id and hop.id == sent.queue_id for hop in hops)
+        same = message_id == _address(sent.message_id) or bool(by_other_means)
     signed_in = sent is not None and sent.attempt is not None and sent.attempt.outcome is Outcome.SUCCESS
     read = Received(
         hops=hops,

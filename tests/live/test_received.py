@@ -22,6 +22,7 @@ from kit.model import Attempt, Cause, Outcome, Profile, Security, SendResult, Se
 from kit.sending.headers import LIMIT, is_headers
 from kit.sending.received import read_received
 from kit.widgets.results import received_html
+from tests.servers.opensmtpd import ADDRESS, PASSWORD, USER, opensmtpd
 
 TABLE = tomllib.loads((Path(kit.__file__).parent / "knowledge/received.toml").read_text("utf-8"))
 
@@ -109,6 +110,14 @@ def test_the_way_of_a_message_in_the_order_of_the_journey():
 @pytest.mark.parametrize(
     ("line", "protocol", "signed_in", "encrypted", "tls", "cipher"),
     [
+        # Exim with GnuTLS, as a real one wrote it.
+        (
+            (
+                "from [127.0.0.1]\r\n\tby mx.example.test with esmtpsa  (TLS1.3) tls TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384\r\n\t(Exim 4.96)"
+                "\r\n\t(envelope-from <a@example.test>)\r\n\tid 1xVvV6-0005xz-19\r\n\tfor b@example.test"
+            ),
+            *("ESMTPSA", True, True, "TLSv1.3", "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"),
+        ),
         # Exim, OpenSMTPD, sendmail, Microsoft 365 from outside and inside, Yahoo, a queue file's own user, LMTP.
         (
             (
@@ -733,17 +742,32 @@ async def test_a_message_through_a_real_postfix(postfix_dovecot, tmp_path, secur
     while not (copies := [copy for copy in postfix_dovecot.mailbox(bob) if message["X-Kit-Trace"].encode() in copy]):
         assert time.monotonic() < deadline, "the message did not arrive"
         await asyncio.sleep(0.05)
-    read = read_received(copies[0].decode(), sent=result)
+    check_only_hop(read_received(copies[0].decode(), sent=result), result, before)
+    # Anybody else's message, and another account.
+    assert read_received(copies[0].decode(), sent=replace(result, message_id="<x@example.test>")).same is True  # by its queue id
+    assert read_received(copies[0].decode(), sent=sent()).same is False
+    assert title("finding", "another-from") in titles(read_received(copies[0].decode(), user=bob))
+
+
+@pytest.mark.needs("opensmtpd")
+async def test_a_message_through_a_real_opensmtpd():
+    with opensmtpd() as server:
+        profile = Profile(host=server.host, port=server.port, security=Security.STARTTLS, user=USER, ca_file=server.ca_file)
+        before = datetime.now(UTC).replace(microsecond=0)
+        result = await kit.send(profile, kit.build_test_message(ADDRESS, [ADDRESS]), kit.Secret(PASSWORD))
+        server.wait_for("stat=Delivered")
+        [path] = server.mailbox.iterdir()
+        check_only_hop(read_received(path.read_text("utf-8"), sent=result), result, before)
+
+
+def check_only_hop(read, result: SendResult, before: datetime) -> None:
+    """The server has seen what this side of the connection has."""
     [only] = read.hops
     assert (only.by, only.protocol, only.signed_in, only.encrypted) == ("mx.example.test", "ESMTPSA", True, True)
-    # The version and cipher that this side of the connection saw.
     [tls] = [step for step in result.steps if step.name == "tls"]
     assert only.tls in tls.detail
     assert only.cipher in tls.detail
     assert only.id == result.queue_id
     assert before <= only.time <= datetime.now(UTC)
-    assert (read.same, read.sender) == (True, alice)
-    assert (read.results, read.ok) == ((), True)
-    # Anybody else's message, and another account.
-    assert read_received(copies[0].decode(), sent=replace(result, message_id="<x@example.test>")).same is False
-    assert title("finding", "another-from") in titles(read_received(copies[0].decode(), user=bob))
+    assert (read.results, read.ok, read.same) == ((), True, True)
+    assert read.sender == "alice@example.test"
