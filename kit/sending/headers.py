@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any, Final
 
 from kit.knowledge.load import load_table
@@ -206,7 +206,8 @@ def read_results(fields: list[tuple[str, str]]) -> Iterator[Result]:
         if name != "authentication-results" or met >= _MOST:
             continue
         met += 1
-        parts = list(_parts(value))
+        # Masked once more: without the comments between them, two words may come to more than each.
+        parts = [(mask(text), mask(said)) for text, said in islice(_parts(value), _MOST)]
         who = parts[0][0].split() if parts and not _PAIR.search(parts[0][0]) else []
         authserv_id = who[0].strip('"').lower() if who else None  # Microsoft writes none
         pairs = [(_PAIR.findall(text), said) for text, said in parts]

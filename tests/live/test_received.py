@@ -566,6 +566,7 @@ def test_what_is_kept_is_masked_and_printable():
         received(
             "Received: from a by b (password=hunter2) with ESMTPSA id AUTH-PLAIN; Tue, 24 Nov 2026 10:00:05 +0000",
             "Authentication-Results: mx.example.net; spf=fail (pass\x00word\x1b[2J password: hunter2\u202e) smtp.mailfrom=token=hunter2",
+            "Authentication-Results: mx.example.net; spf=fail (password) (: hunter2) token (x) = hunter2; dkim=fail password(y)=hunter2",
             "X-Kit-Trace: AUTH PLAIN\r\n AGFubmEAaHVudGVyMg==",
         )
     )
@@ -616,7 +617,9 @@ WORDS = st.sampled_from(
 @example("Received: from a by b; Fri, 31 Dec 9999 23:59:59 -2359\nReceived: from a by b; Mon, 01 Jan 0001 00:00:00 +2359", None)
 def test_any_text_is_read(text, user):
     read = read_received(text, sent=sent(), user=user)
-    assert str(to_plain(read)).isprintable()
+    kept = str(to_plain(read))
+    assert kept.isprintable()
+    assert "hunter2" not in kept
     assert all(result.meaning and result.next_step for result in read.results)
     assert read.findings or read.results or read.hops
 
