@@ -1,0 +1,339 @@
+"""`send_series`: many messages over one connection, at the account's pace, each written into the journal.
+
+Sent again is what the server asked to have later, once, and what it cannot have seen. A message whose content went out and that has no
+answer is in doubt and left alone. Where a connection ends, the next one goes on; but one on which nothing was settled is the last, and so
+is one that a sign-in failed on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from ssl import SSLContext
+from typing import Final
+
+from kit.auth.budget import ATTEMPTS_AN_HOUR
+from kit.model import Attempt, Finding, Profile, Reply, Severity, Step
+from kit.profiles import build_profile
+from kit.redact import Secret
+from kit.sending.approach import approach, hang_up
+from kit.sending.deliver import Delivered, transaction, unfit
+from kit.sending.dialogue import Say, Talk, Together
+from kit.sending.findings import found_broken, found_odd
+from kit.sending.journal import Entry, Journal, State, found_in_doubt
+from kit.sending.mail import Mail
+from kit.sending.pace import Pace, parse_limits
+from kit.sending.reach import open_wire
+from kit.sending.reply import Offer
+from kit.sending.send import outcome
+from kit.sending.session import Broken, Session
+from kit.sending.signin import by_certificate, check_sign_in, sign_in
+from kit.sending.transport import Streams, tls_context
+
+MOST_TRIES: Final = 2  # what was put off so often is given up
+LATER: Final = (
+    300.0  # seconds, where the server names no time: most greylisting is over then. A queue waits longer (RFC 5321 section 4.5.4.1)
+)
+LONGEST_WAIT: Final = 3600.0  # seconds; what has to wait longer stays in the journal
+_IDLE: Final = 60.0  # seconds: a longer wait is not spent on an open connection
+_WAIT: Final = re.compile(
+    r"(?i)\b(?:again|retry|wait|back|return|later|after|[gd]r[ea]ylist\w{0,3}|deferred)\b[^0-9]{0,40}"
+    r"(?:(\d{1,2}):(\d\d):(\d\d)|(\d{1,5}) ?(s|m|h)(?:ecs?|ins?|rs?|econds?|inutes?|ours?)?)\b"
+)
+_RETRY_AFTER: Final = re.compile(r"(?i)\bretry[- ]after:? ?(\d{1,5})(?![\d.:])\b")
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600}
+
+
+def wait_named_by(reply: Reply) -> float | None:
+    """The seconds after which a reply that says “later” (4yz) wants to be asked again; None where it does not tell."""
+    text = " ".join(reply.lines)[:1000]
+    if not 400 <= reply.code < 500:
+        return None
+    if found := _WAIT.search(text):
+        hours, minutes, seconds, number, unit = found.groups()
+        return float(int(number) * _UNITS[unit.lower()] if number else int(hours) * 3600 + int(minutes) * 60 + int(seconds))
+    return float(found[1]) if (found := _RETRY_AFTER.search(text)) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesResult:
+    """What became of a series.
+
+    Attributes:
+        name: of its journal.
+        entries: all its messages, in order.
+        attempts: sign-ins, one a connection at most.
+        findings: each once, however many messages it is about.
+        round_trips: how often the server was waited for, TLS not counted.
+    """
+
+    name: str
+    entries: tuple[Entry, ...]
+    attempts: tuple[Attempt, ...]
+    findings: tuple[Finding, ...]
+    connections: int
+    round_trips: int
+
+    @property
+    def ok(self) -> bool:
+        """Every message was accepted for every recipient."""
+        return all(entry.state is State.ACCEPTED and not entry.rejected for entry in self.entries)
+
+
+async def send_series(
+    profile: Profile,
+    make: Callable[[int], Mail],
+    secret: Secret | None = None,
+    *,
+    pace: Pace,
+    journal: Journal,
+    on_step: Callable[[Step], None] | None = None,
+    on_entry: Callable[[Entry], None] | None = None,
+    allow_clear: bool = False,
+    attempts_an_hour: int = ATTEMPTS_AN_HOUR,
+    budget: Path | None = None,
+) -> SeriesResult:
+    """Send what is left of the series in `journal`. Whoever cancels it finds the journal right.
+
+    Args:
+        profile: the server, and who signs in.
+        make: makes a message by its number; in one run once.
+        secret: as in `send`, and so are `allow_clear`, `attempts_an_hour` and `budget`.
+        pace: that of the account.
+        journal: open; it stays so.
+        on_step: is told of every step as it ends.
+        on_entry: is told of every message as something becomes of it.
+        allow_clear: see `secret`.
+        attempts_an_hour: see `secret`.
+        budget: see `secret`.
+
+    Raises:
+        UsageError, PasswordInClear, BudgetSpent: as in `send`; a later connection may find the budget spent as well.
+        InvalidMessage: a message must not go out.
+        UnreadableInput: pace or journal cannot be kept; nothing more was sent.
+    """
+    profile = build_profile(**asdict(profile))
+    check_sign_in(profile, secret, allow_clear=allow_clear, attempts_an_hour=attempts_an_hour, budget=budget)
+    signing_in = partial(sign_in, allow_clear=allow_clear, attempts_an_hour=attempts_an_hour, budget=budget)
+    run = _Run(profile, secret, tls_context(profile), pace, journal, on_step, signing_in)
+    held: dict[int, Mail] = {}
+    try:
+        while entry := min(journal.left, key=lambda entry: (entry.until or 0.0, entry.number), default=None):
+            mail = held.pop(entry.number, None) or make(entry.number)
+            on = await run.send(replace(mail, recipients=entry.recipients or mail.recipients), entry)
+            now = journal.entries[entry.number - 1]
+            if now in journal.left:
+                held[entry.number] = mail
+            if on_entry and now != entry:
+                on_entry(now)
+            if not on:
+                break
+        await run.hang_up()
+    finally:
+        await run.close()
+    return run.result()
+
+
+class _Run:
+    """One run of a series: one connection after the other."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        secret: Secret | None,
+        context: SSLContext,
+        pace: Pace,
+        journal: Journal,
+        on_step: Callable[[Step], None] | None,
+        signing_in: Callable[..., Awaitable[bool]],
+    ) -> None:
+        self._profile = profile
+        self._secret = secret
+        self._context = context
+        self._pace = pace
+        self._journal = journal
+        self._on_step = on_step
+        self._signing_in = signing_in
+        self._sessions: list[Session] = []
+        self._line: _Line | None = None
+
+    async def send(self, mail: Mail, entry: Entry) -> bool:
+        """One message, when its time has come. Is there any use in going on?"""
+        while wait := _until(entry) or self._pace.take(len(mail.recipients)):
+            if wait > LONGEST_WAIT:
+                return False
+            if wait > _IDLE:
+                await self.hang_up()
+            await asyncio.sleep(wait)
+        if self._line and self._line.spent:
+            await self.hang_up()
+        self._line = line = self._line or await self._connect()
+        if line is None:
+            return False
+        if not await line.deliver(mail, entry, self._journal, self._pace, self._profile, last=len(self._journal.left) == 1):
+            await self.close()
+        return line.settled > 0
+
+    async def _connect(self) -> _Line | None:
+        session = Session(on_step=self._on_step, secrets=[self._secret] if self._secret else ())
+        self._sessions.append(session)
+        wire = None
+        try:
+            wire = await open_wire(session, self._profile, self._context, gentle=True)
+            offer = await approach(session, wire, self._profile, wire.client)
+            if offer and await self._may_send(session, wire, offer):
+                ehlo = next(step.reply for step in reversed(session.steps) if step.name in ("ehlo", "helo") and step.reply)
+                line, wire = _Line(session, wire, offer, parse_limits(ehlo).mails), None
+                return line
+            await hang_up(session, wire)
+        except Broken as broken:
+            session.findings.append(found_broken(broken, session.steps[-1], self._profile))
+        finally:
+            if wire:
+                await wire.close()
+        return None
+
+    async def _may_send(self, session: Session, wire: Streams, offer: Offer) -> bool:
+        """Signed in, where that is meant."""
+        if self._secret is None and not by_certificate(self._profile, self._secret, offer):
+            return True
+        return await self._signing_in(session, wire, self._profile, self._secret, offer, helo=wire.client)
+
+    async def hang_up(self) -> None:
+        """QUIT, where there is somebody to say it to."""
+        if self._line:
+            await hang_up(self._line.session, self._line.wire)
+        await self.close()
+
+    async def close(self) -> None:
+        """Let go of the connection, whatever its state."""
+        if self._line:
+            await self._line.wire.close()
+        self._line = None
+
+    def result(self) -> SeriesResult:
+        """What became of it so far."""
+        findings: dict[tuple[str, str], Finding] = {}
+        for session in self._sessions:
+            for finding in (*session.findings, *found_odd(session.steps, self._profile)):
+                findings.setdefault((finding.title, finding.next_step), finding)
+        return SeriesResult(
+            name=self._journal.name,
+            entries=tuple(self._journal.entries),
+            attempts=tuple(session.attempt for session in self._sessions if session.attempt),
+            findings=(*findings.values(), *map(found_in_doubt, self._journal.in_doubt)),
+            connections=len(self._sessions),
+            round_trips=sum(session.round_trips for session in self._sessions),
+        )
+
+
+class _Line:
+    """One connection on which mail may be sent.
+
+    Attributes:
+        settled: how many messages have an answer that says what became of them.
+    """
+
+    def __init__(self, session: Session, wire: Streams, offer: Offer, most: int | None) -> None:
+        self.session = session
+        self.wire = wire
+        self.settled = 0
+        self._offer = offer
+        self._most = most
+        self._mails = 0
+
+    @property
+    def spent(self) -> bool:
+        """The server has hung up or said that it will, we have said goodbye, or it takes no more mail on this connection."""
+        last = self.session.steps[-1]
+        farewell = last.name == "quit" or (last.reply is not None and last.reply.code == 421)
+        return self.wire.closed or farewell or (self._most is not None and self._mails >= self._most)
+
+    async def deliver(self, mail: Mail, entry: Entry, journal: Journal, pace: Pace, profile: Profile, *, last: bool) -> bool:
+        """One message, and what became of it in the journal. False where nothing more can be said on this connection."""
+        number, session = entry.number, self.session
+        if lack := unfit(mail, self._offer, profile):
+            session.findings.append(lack)
+            journal.conclude(number, State.REFUSED, now=_now(), code=0, rejected=mail.recipients)
+            self.settled += 1
+            return True
+
+        def hand_over() -> None:
+            journal.hand_over(number, now=_now(), message_id=mail.message_id, trace=mail.trace, recipients=mail.recipients)
+
+        self._mails += 1
+        try:
+            delivered = await session.run(_telling(transaction(mail, self._offer, last=last), hand_over), self.wire)
+            session.findings += [each for each in outcome(delivered, mail, profile) if each.severity is not Severity.OK]
+            if delivered.unclear:
+                return False
+            _conclude(journal, entry, mail, delivered, pace)
+            self.settled += 1
+            if not (delivered.accepted or self.spent):
+                await session.run(_reset(), self.wire)  # the envelope may still be open
+        except Broken as broken:
+            session.findings.append(found_broken(broken, session.steps[-1], profile))
+            return False
+        finally:
+            pace.settle()
+        return True
+
+
+def _telling(talk: Talk[Delivered], hand_over: Callable[[], None]) -> Talk[Delivered]:
+    """`talk`, with `hand_over` called before the content goes out."""
+    action = next(talk)
+    try:
+        while True:
+            first = action.says[0] if isinstance(action, Together) else action
+            if isinstance(first, Say) and first.name == "message" and first.line != b".":
+                hand_over()
+            action = talk.send((yield action))
+    except StopIteration as end:
+        delivered: Delivered = end.value
+        return delivered
+
+
+def _reset() -> Talk[Reply]:
+    return (yield Say("rset", b"RSET", "RSET"))
+
+
+def _conclude(journal: Journal, entry: Entry, mail: Mail, delivered: Delivered, pace: Pace) -> None:
+    """Recipient by recipient: has it, gets it later, or does not get it."""
+    whole = next((reply for stage, _, reply in delivered.refusals if stage != "rcpt"), None)
+    answers = {recipient: reply for _, recipient, reply in delivered.refusals if recipient}
+    open_ = {to: answers.get(to, whole) for to in mail.recipients if to not in delivered.accepted}
+    # Where a connection ended before somebody's turn there is no answer.
+    later = [to for to, reply in open_.items() if reply is None or 400 <= reply.code < 500]
+    code = 250 if delivered.accepted else next((reply.code for _, _, reply in reversed(delivered.refusals)), 0)
+    wait = max((wait_named_by(reply) or 0.0 for _, _, reply in delivered.refusals), default=0.0) or LATER
+    state = State.ACCEPTED if delivered.accepted else State.REFUSED
+    until = None
+    if later and entry.tries + 1 < MOST_TRIES:
+        state, until = State.LATER, _now() + timedelta(seconds=wait)
+        if whole and 400 <= whole.code < 500:  # it was about the account, not about one recipient
+            pace.back_off(wait)
+    rejected = [to for to in open_ if until is None or to not in later]
+    journal.conclude(
+        entry.number,
+        state,
+        now=_now(),
+        code=code,
+        queue_id=delivered.queue_id,
+        rejected=rejected,
+        recipients=later if until else (),
+        until=until,
+    )
+
+
+def _until(entry: Entry) -> float:
+    """Seconds to the time that the server named."""
+    return max(0.0, (entry.until or 0.0) - _now().timestamp())
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

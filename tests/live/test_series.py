@@ -1,0 +1,378 @@
+"""A series: one connection, later where the server says later, and whatever cuts it short, nothing twice and nothing lost in silence."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from kit.errors import BudgetSpent, UnreadableInput
+from kit.model import Cause, Outcome, Profile, Reply, Security
+from kit.redact import Secret
+from kit.sending.journal import Journal, Series, State
+from kit.sending.mail import Mail, mail
+from kit.sending.message import build_test_message
+from kit.sending.pace import Limit, Pace
+from kit.sending.reply import parse_reply
+from kit.sending.series import SeriesResult, send_series, wait_named_by
+
+HANGUP = None
+ANNA = "anna@example.com"
+EHLO = "250-mail.example.com\r\n250-SIZE 10240000\r\n250 AUTH PLAIN"
+PIPELINING = EHLO.replace("250 AUTH", "250-PIPELINING\r\n250 AUTH")
+
+
+class Scripted:
+    """A server. What it answers may be a list: an answer for each time it is asked, the last one for ever; None hangs up.
+
+    `took` has the numbers of the messages it took, `tries` those it was given; `heard` is what was said, connection by connection.
+    """
+
+    def __init__(self, answers: dict[str, str | list[str | None]]) -> None:
+        usual = {"banner": "220 mail.example.com", "EHLO": EHLO, "AUTH": "235 2.7.0 Yes", ".": "250 2.0.0 Ok: queued as 4C0FFEE123"}
+        usual |= {"MAIL": "250 Ok", "RCPT": "250 Ok", "DATA": "354 Go on", "RSET": "250 Ok", "QUIT": "221 Bye"}
+        self.answers = {key: list(value) if isinstance(value, list) else [value] for key, value in (usual | answers).items()}
+        self.took: list[int] = []
+        self.heard: list[list[str]] = []
+        self.times: list[float] = []
+
+    def _answer(self, line: str, envelope: list[str]) -> str | None:
+        word = line.partition(" ")[0]
+        if {"MAIL": len(envelope) > 0, "RCPT": len(envelope) == 0, "DATA": len(envelope) < 2}.get(word):
+            return "503 5.5.1 Not now"
+        answer = self._scripted(line)
+        if word in ("MAIL", "RCPT") and (answer or "").startswith("250"):
+            envelope.append(line)
+        elif word in (".", "RSET"):
+            envelope.clear()
+        return answer
+
+    def _scripted(self, line: str) -> str | None:
+        key = next((key for key in self.answers if " " in key and line.startswith(key)), line.partition(" ")[0])
+        answers = self.answers[key]
+        return answers.pop(0) if len(answers) > 1 else answers[0]
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.heard.append(heard := [])
+        line, envelope = "banner", []
+        try:
+            while (answer := self._answer(line, envelope)) is not HANGUP:
+                writer.write(f"{answer}\r\n".encode())
+                await writer.drain()
+                if line == "QUIT" or answer.startswith("421"):
+                    return
+                if line == "DATA" and answer.startswith("354"):
+                    line = "."
+                    content = (await reader.readuntil(b"\r\n.\r\n")).decode()
+                    self.times.append(time.monotonic())
+                    number = int(re.search(r"Subject: number (\d+)", content)[1])
+                    if (self.answers["."][0] or "").startswith("250"):
+                        self.took.append(number)
+                else:
+                    line = (await reader.readline()).decode().strip()
+                    if not line:
+                        return
+                heard.append(line)
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    def said(self, word: str) -> int:
+        return sum(line.startswith(word) for heard in self.heard for line in heard)
+
+
+@asynccontextmanager
+async def serving(**answers: str | list[str | None]) -> AsyncIterator[tuple[Scripted, Profile]]:
+    script = Scripted({{"DOT": "."}.get(key, key): value for key, value in answers.items()})
+    async with await asyncio.start_server(script, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        yield script, Profile(host="127.0.0.1", port=port, security=Security.NONE, user=ANNA, timeout=2.0)
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+@pytest.fixture
+def run(tmp_path: Path):
+    """Sends a series, or what is left of it."""
+
+    @contextmanager
+    def opened(messages: int, name: str | None):
+        series = Series(target="t", account=ANNA, messages=messages, sender=ANNA, recipients=("ben@example.net",))
+        with Journal.resume(name, folder=tmp_path) if name else Journal.start(series, now=datetime.now(UTC), folder=tmp_path) as journal:
+            yield journal
+
+    async def go(
+        profile: Profile, messages: int = 3, *, to=("ben@example.net",), name: str | None = None, pace: Pace | None = None, **more
+    ) -> SeriesResult:
+        def make(number: int) -> Mail:
+            return mail(build_test_message(ANNA, to, subject=f"number {number}"))
+
+        free = Limit(most=1000, window="minute", seconds=60.0, source="a test")
+        pace = pace or Pace(ANNA, [free], path=tmp_path / "book")
+        with opened(messages, name) as journal:
+            return await send_series(profile, make, pace=pace, journal=journal, budget=tmp_path / "book", **more)
+
+    return go
+
+
+def states(result: SeriesResult) -> list[str]:
+    return [entry.state.value for entry in result.entries]
+
+
+@pytest.mark.parametrize("ehlo", [EHLO, PIPELINING])
+async def test_a_series_goes_over_one_connection_with_one_sign_in(run, ehlo):
+    async with serving(EHLO=ehlo) as (script, profile):
+        seen = []
+        result = await run(profile, 5, secret=Secret("pass phrase"), allow_clear=True, on_entry=seen.append)
+    assert script.took == [1, 2, 3, 4, 5]
+    assert len(script.heard) == result.connections == 1
+    assert [script.said(word) for word in ("EHLO", "AUTH", "MAIL", "QUIT")] == [1, 1, 5, 1]
+    assert result.ok
+    assert [attempt.outcome for attempt in result.attempts] == [Outcome.SUCCESS]
+    assert {entry.queue_id for entry in result.entries} == {"4C0FFEE123"}
+    assert seen == list(result.entries)
+
+
+async def test_the_pace_is_kept(run, tmp_path):
+    pace = Pace(ANNA, [Limit(most=2, window="moment", seconds=0.5, source="a test")], path=tmp_path / "book")
+    async with serving() as (script, profile):
+        await run(profile, 5, pace=pace)
+    # 2 at once, 2 half a second later, the last one a second after the first.
+    assert script.times[-1] - script.times[0] >= 0.99
+    assert all(later - earlier >= 0.49 for earlier, later in zip(script.times, script.times[2:], strict=False))
+
+
+@pytest.mark.parametrize("word", ["MAIL", "RCPT", "DATA", "DOT"])
+@pytest.mark.parametrize("ehlo", [EHLO, PIPELINING])
+async def test_later_is_tried_again_once_and_not_before_the_time_that_was_named(run, ehlo, word):
+    usual = {"MAIL": "250 Ok", "RCPT": "250 Ok", "DATA": "354 Go on", "DOT": "250 Ok"}[word]
+    began = time.monotonic()
+    async with serving(EHLO=ehlo, **{word: ["451 4.7.1 Greylisted, try again in 1 second", usual]}) as (script, profile):
+        result = await run(profile, 1)
+    assert states(result) == ["accepted"]
+    assert script.took == [1]
+    assert script.said("MAIL") == 2
+    assert script.times[-1] - began >= 1
+    assert result.entries[0].tries == 1
+    assert len(script.heard) == 1 or word == "DOT"  # there the goodbye had gone out with the content
+
+
+async def test_after_the_second_later_it_is_given_up(run):
+    async with serving(RCPT="450 4.2.0 Greylisted for 1 sec") as (script, profile):
+        result = await run(profile, 1)
+    assert states(result) == ["refused"]
+    assert (result.entries[0].code, result.entries[0].rejected) == (450, ("ben@example.net",))
+    assert script.said("RCPT") == 2
+
+
+async def test_no_is_never_tried_again_and_the_others_go_on(run):
+    async with serving(MAIL=["250 Ok", "550 5.7.1 No", "250 Ok"]) as (script, profile):
+        result = await run(profile, 3)
+    assert states(result) == ["accepted", "refused", "accepted"]
+    assert script.took == [1, 3]
+    assert script.said("MAIL") == 3
+    assert not result.ok
+
+
+async def test_each_recipient_has_an_answer_of_its_own(run):
+    answers = {"RCPT TO:<later@": ["450 Try again in 1 s", "250 Ok"], "RCPT TO:<no@": "550 5.1.1 Unknown"}
+    async with serving(**answers) as (script, profile):
+        result = await run(profile, 1, to=("yes@example.net", "later@example.net", "no@example.net"))
+    # The second time only the one that was put off is asked for.
+    assert script.took == [1, 1]
+    assert [script.said(f"RCPT TO:<{who}@") for who in ("yes", "later", "no")] == [1, 2, 1]
+    assert states(result) == ["accepted"]
+    assert result.entries[0].rejected == ("no@example.net",)
+    assert not result.ok
+
+
+async def test_what_a_later_is_about_is_paused(run):
+    # One recipient's mailbox: the next message goes at once. The account: nothing goes before that time.
+    for word, waits in (("RCPT", False), ("MAIL", True)):
+        async with serving(**{word: ["451 4.3.2 try again in 1 second", "250 Ok"]}) as (script, profile):
+            began = time.monotonic()
+            await run(profile, 2)
+        assert sorted(script.took) == [1, 2]
+        assert (script.times[0] - began >= 1) is waits
+
+
+@pytest.mark.parametrize("ehlo", [EHLO, PIPELINING])
+async def test_where_the_server_says_goodbye_the_next_connection_goes_on(run, ehlo):
+    async with serving(EHLO=ehlo, MAIL=["250 Ok", "250 Ok", "421 4.3.2 Enough. Back in 1 s", "250 Ok"]) as (script, profile):
+        result = await run(profile, 4)
+    assert states(result) == ["accepted"] * 4
+    assert sorted(script.took) == [1, 2, 3, 4]
+    assert len(script.heard) == 2
+
+
+async def test_where_it_hangs_up_without_a_word_too(run):
+    async with serving(MAIL=["250 Ok", HANGUP, "250 Ok"]) as (script, profile):
+        result = await run(profile, 3)
+    assert states(result) == ["accepted"] * 3
+    assert script.took == [1, 2, 3]
+    assert len(script.heard) == 2
+
+
+async def test_a_server_that_takes_two_a_connection_gets_two(run):
+    async with serving(EHLO=EHLO.replace("250 AUTH", "250-LIMITS MAILMAX=2\r\n250 AUTH")) as (script, profile):
+        result = await run(profile, 5)
+    assert states(result) == ["accepted"] * 5
+    assert [sum(line.startswith("MAIL") for line in heard) for heard in script.heard] == [2, 2, 1]
+    assert all(heard[-1] == "QUIT" for heard in script.heard)
+
+
+@pytest.mark.parametrize("answers", [{"DOT": ["250 Ok", HANGUP, "250 Ok"]}, {"DOT": ["250 Ok", "what was that?", "250 Ok"]}])
+async def test_what_has_no_answer_is_in_doubt_and_not_sent_again(run, answers):
+    async with serving(**answers) as (script, profile):
+        result = await run(profile, 3)
+        assert states(result) == ["accepted", "handed-over", "accepted"]
+        (doubt,) = [finding for finding in result.findings if "Message 2 of the series" in finding.title]
+        assert f"Message-ID: {result.entries[1].message_id}" in doubt.evidence
+        again = await run(profile, name=result.name)
+    assert states(again) == states(result)
+    assert script.said("MAIL") == 3
+    assert len(script.heard) == 2
+
+
+@pytest.mark.parametrize("word", ["banner", "EHLO", "MAIL", "DOT"])
+async def test_who_hangs_up_on_everything_is_asked_once(run, word):
+    async with serving(**{word: [HANGUP]}) as (script, profile):
+        result = await run(profile, 3)
+    assert len(script.heard) == 1
+    assert "accepted" not in states(result)
+    assert result.findings
+
+
+async def test_a_sign_in_that_fails_ends_it(run):
+    async with serving(AUTH="535 5.7.8 Authentication failed") as (script, profile):
+        result = await run(profile, 3, secret=Secret("pass phrase"), allow_clear=True)
+        assert script.said("AUTH") == 1
+        assert script.said("MAIL") == 0
+        assert states(result) == ["planned"] * 3
+        assert [finding.cause for finding in result.findings if finding.cause is Cause.CREDENTIALS]
+        await run(profile, secret=Secret("pass phrase"), allow_clear=True, name=result.name)
+        with pytest.raises(BudgetSpent):  # two an hour
+            await run(profile, secret=Secret("pass phrase"), allow_clear=True, name=result.name)
+
+
+async def test_what_the_server_cannot_take_is_not_offered_to_it(run):
+    async with serving(EHLO="250-mail.example.com\r\n250 SIZE 100") as (script, profile):
+        result = await run(profile, 2)
+    assert states(result) == ["refused"] * 2
+    assert script.said("MAIL") == 0
+    assert len(result.findings) == len({finding.title for finding in result.findings})  # said once, not for each message
+
+
+@pytest.mark.parametrize("ehlo", [EHLO, PIPELINING])
+async def test_killed_at_every_step_nothing_goes_twice_and_nothing_is_lost(run, tmp_path, ehlo):
+    async with serving(EHLO=ehlo) as (script, profile):
+        steps = 0
+
+        def count(_: object) -> None:
+            nonlocal steps
+            steps += 1
+
+        await run(profile, 4, on_step=count)
+        assert script.took == [1, 2, 3, 4]
+        for last in range(1, steps):
+            script.took.clear()
+            left = [last]
+
+            def kill(_: object, left: list[int] = left) -> None:
+                left[0] -= 1
+                if left[0] <= 0:
+                    raise Killed
+
+            for file in tmp_path.glob("2*.*"):
+                file.unlink()
+            with pytest.raises(Killed):
+                await run(profile, 4, on_step=kill)
+            (path,) = tmp_path.glob("*.jsonl")
+            result = await run(profile, name=path.stem)
+            doubtful = {entry.number for entry in result.entries if entry.state is State.HANDED_OVER}
+            assert len(doubtful) <= 1
+            assert set(states(result)) <= {"accepted", "handed-over"}
+            assert len(script.took) == len(set(script.took)), last
+            assert set(script.took) | doubtful == {1, 2, 3, 4}, last
+
+
+async def test_cancelled_in_the_middle_it_can_go_on(run, tmp_path):
+    async with serving() as (script, profile):
+        third = asyncio.Event()
+
+        def watch(entry: object) -> None:
+            if len(script.took) == 3:
+                third.set()
+
+        pace = Pace(ANNA, [Limit(most=3, window="moment", seconds=30.0, source="a test")], path=tmp_path / "slow")
+        task = asyncio.create_task(run(profile, 5, pace=pace, on_entry=watch))
+        await third.wait()
+        await asyncio.sleep(0.05)  # now it waits for the pace
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        (path,) = tmp_path.glob("*.jsonl")
+        result = await run(profile, name=path.stem)
+    assert states(result) == ["accepted"] * 5
+    assert script.took == [1, 2, 3, 4, 5]
+
+
+async def test_where_the_journal_cannot_be_written_no_content_goes_out(run, monkeypatch):
+    def full(self: Journal, *_: object, **__: object) -> None:
+        raise UnreadableInput("the disk is full")
+
+    monkeypatch.setattr(Journal, "hand_over", full)
+    async with serving() as (script, profile):
+        with pytest.raises(UnreadableInput, match="the disk is full"):
+            await run(profile, 2)
+        await asyncio.sleep(0.05)
+    assert script.took == []
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        # Postgrey with its own text and with one that names the time; milter-greylist; a Postfix policy service.
+        ("450 4.2.0 <a@example.net>: Recipient address rejected: Greylisted, see http://postgrey.example/help/example.net.html", None),
+        ("450 4.2.0 <a@example.net>: Recipient address rejected: Greylisted for 300 seconds (see http://postgrey.example/)", 300),
+        ("451 4.7.1 Greylisting in action, please come back in 00:04:59", 299),
+        ("451 4.7.1 Greylisting in action, please come back in 1:00:00", 3600),
+        ("450 4.7.1 Greylisting in action, please come back in 180 seconds", 180),
+        ("451 try again in 300 seconds", 300),
+        ("451-4.7.0 too fast\r\n451 4.7.0 retry after 5 minutes", 300),
+        ("421 4.7.0 Try again in 1 hour", 3600),
+        ("421 Please wait 90 sec.", 90),
+        ("452 4.3.1 Deferred 10min", 600),
+        ("450 Retry-After: 120", 120),
+        ("450 retry after 17", 17),
+        # A rate is no wait, nor is an address, a time of day or a code.
+        ("450 4.7.1 more than 30 messages in 60 seconds, try again later", None),
+        ("451 4.7.1 Try again later (192.0.2.7 s)", None),
+        ("450 Retry after 11:30", None),
+        ("451 4.3.0 Try again later", None),
+        ("451 waiting for 30 seconds", None),
+        # Only “later” is later.
+        ("550 5.7.1 try again in 300 seconds", None),
+        ("250 2.0.0 Ok: come back in 300 seconds", None),
+        ("451 try again in 99999999 seconds", None),
+        ("451 " + "again " * 10_000 + "in 5 s", None),
+    ],
+)
+def test_the_wait_that_a_reply_names(text, seconds):
+    assert wait_named_by(parse_reply(f"{text}\r\n".encode())) == seconds
+
+
+def test_a_reply_of_any_length_is_read_in_no_time():
+    for text in ("again" + " " * 60_000, "again again " * 5_000, "retry-after: " * 5_000, "wait 1" * 10_000):
+        began = time.perf_counter()
+        wait_named_by(Reply(code=451, lines=(text,)))
+        assert time.perf_counter() - began < 0.1
