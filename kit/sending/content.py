@@ -15,6 +15,7 @@ from kit.sending.addresses import decoded
 from kit.sending.rules import noted, refused
 
 MAX_LINE: Final = 998  # octets without the CRLF (RFC 5322 section 2.1.1; RFC 5321 section 4.5.3.1.6 counts 1000 with it)
+MAX_HEADER: Final = 1 << 20  # octets; servers stop at less
 SMTPUTF8: Final = "SMTPUTF8"
 EIGHT_BIT: Final = "8BITMIME"
 
@@ -84,6 +85,8 @@ def read_content(raw: bytes, *, origin: str = "") -> Content:
         raise refused("line-too-long", _place(origin, wire, too_long.start()), f"it has {len(too_long[0]) - 1}")
     head, gap, rest = (b"", b"\r\n", wire[2:]) if wire.startswith(b"\r\n") else wire.partition(b"\r\n\r\n")
     body = gap[-2:] + rest or b"\r\n"
+    if len(head) > MAX_HEADER:
+        raise refused("header-too-large", origin or "message")
     fields = _fields(head + gap[:2] if head else b"", origin)
     _check_once(fields)
     needs, notes = set(), []

@@ -98,6 +98,8 @@ def test_a_file_is_bounded(eml, tmp_path):
     os.truncate(path, MAX_FILE + 1)
     with pytest.raises(InvalidMessage, match=r"letter\.eml: more than 25 MB"):
         read_message(path)
+    with pytest.raises(InvalidMessage, match=r"letter\.eml: a header of more than 1 MB"):
+        read_message(eml(HEAD + b"X: y\r\n" * (1 << 18) + b"\r\n"))
     for nothing in (tmp_path / "none.eml", tmp_path, "a\0b"):
         with pytest.raises(UnreadableInput) as caught:
             read_message(nothing)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 
 import pytest
@@ -17,6 +16,13 @@ ALICE, BOB = "alice@example.test", "bob@example.test"
 BY_HAND = b'From: "Alice" <alice@example.test>\nTo: Team: bob@example.test;\nSubject: Gr\xc3\xbc\xc3\x9fe\n\n.\n..\n\x01\xff\nno end'
 
 
+def mailbox(servers, number):
+    deadline = time.monotonic() + 20
+    while len(servers.mailbox(BOB)) < number and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return servers.mailbox(BOB)
+
+
 async def test_what_is_built_is_what_arrives(postfix_dovecot, tmp_path):
     settings = Profile(
         host=postfix_dovecot.host,
@@ -29,10 +35,7 @@ async def test_what_is_built_is_what_arrives(postfix_dovecot, tmp_path):
     for one in sent:
         result = await kit.send(settings, one, kit.Secret(postfix_dovecot.users[ALICE]), budget=tmp_path / "budget")
         assert result.accepted == (BOB,), result.findings
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and len(postfix_dovecot.mailbox(BOB)) < len(sent):
-        await asyncio.sleep(0.1)
-    arrived = postfix_dovecot.mailbox(BOB)
+    arrived = mailbox(postfix_dovecot, len(sent))
     for one in sent:
         (copy,) = [copy for copy in arrived if one.message_id.encode() in copy]
         # In front stand the trace headers of the delivery; a maildir has LF for CRLF.
