@@ -42,7 +42,7 @@ def _ask(sender: str) -> Talk[tuple[str, Reply] | None]:
         if reply.code // 100 != 2:
             refused = name, reply
             break
-    if sender and (refused is None or refused[0] == "rcpt"):
+    if sender and (refused is None or (refused[0] == "rcpt" and refused[1].code != 421)):
         yield Say("rset", b"RSET", "RSET")
     return refused
 
@@ -52,8 +52,8 @@ def _judge(profile: Profile, sender: str, refused: tuple[str, Reply] | None) -> 
         yield found("stays-signed-in", profile, f"sender: {sender}") if sender else found("stays-signed-in-no-sender", profile)
         return
     stage, reply = refused
-    if stage == "noop":
-        yield found("sign-in-lost", profile, reply.text)
-        return
     finding = refusal(reply, stage, profile)
-    yield finding if stage == "mail" or finding.cause in _OURS else found("not-to-itself", profile, reply.text)
+    if stage == "mail" or finding.cause in _OURS or reply.code == 421 or not 400 <= reply.code < 600:  # which speaks of no account
+        yield finding
+    else:
+        yield found("sign-in-lost" if stage == "noop" else "not-to-itself", profile, reply.text)

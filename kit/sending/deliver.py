@@ -97,6 +97,8 @@ def _open(mail: Say, recipients: Sequence[Say], end: Say, *, pipelined: bool) ->
     answers: list[Reply] = []
     for rcpt in recipients:
         answers += ((yield rcpt),)
+        if answers[-1].code == 421:  # it hangs up (RFC 5321 section 3.8)
+            return begun, answers, None
     if not any(map(good, answers)) and end.name == "data":
         yield Say("rset", b"RSET", "RSET")
         return begun, answers, None
