@@ -17,13 +17,13 @@ from kit.errors import KitError
 
 # Where each command is. It is loaded when it is called, which keeps start-up short.
 COMMANDS: Final = {
-    "check": "kit.commands.servers:check_command",
+    "check": "kit.commands.check:check_command",
     "explain": "kit.commands.explain:explain_command",
     "lab": "kit.commands.play:lab_command",
     "logs": "kit.commands.logs:logs_command",
     "profile": "kit.commands.profiles:profile_group",
     "sandbox": "kit.commands.play:sandbox_command",
-    "send": "kit.commands.servers:send_command",
+    "send": "kit.commands.send:send_command",
 }
 
 

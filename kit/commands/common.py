@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, Unpack
 import click
 
 from kit.errors import UsageError
-from kit.model import Profile, Security, to_plain
+from kit.model import CheckResult, Profile, Security, to_plain
 from kit.redact import Secret
 
 if TYPE_CHECKING:
@@ -29,6 +29,20 @@ def print_json(document: Any) -> None:
 def finish(all_well: bool) -> NoReturn:
     """End with the exit code that says whether there is something to look at."""
     click.get_current_context().exit(0 if all_well else 1)
+
+
+def conclude(result: CheckResult, *, as_json: bool, **more: object) -> NoReturn:
+    """What came of it, as one document or in words; and the exit code."""
+    from kit.checks.text import findings_text
+    from kit.model import SendResult
+
+    if as_json:
+        print_json(to_plain(result) | more)
+    else:
+        click.echo("\n" + findings_text(result.findings))
+        if isinstance(result, SendResult) and any(step.name == "message" for step in result.steps):
+            click.echo(f"\n  Message-ID {result.message_id}, {result.round_trips} round trips")
+    finish(all_well=result.ok)
 
 
 def password_from_stdin() -> Secret:

@@ -52,7 +52,7 @@ class Series:
         target: as the user named it.
         account: whom the server counts.
         messages: how many.
-        kind, subject, eml: as the user gave them.
+        kind, subject, size, eml: as the user gave them.
     """
 
     target: str
@@ -62,6 +62,7 @@ class Series:
     recipients: tuple[str, ...]
     kind: str | None = None
     subject: str | None = None
+    size: int | None = None
     eml: str | None = None
 
 

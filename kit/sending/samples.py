@@ -19,6 +19,7 @@ from kit.sending.content import MAX_LINE
 from kit.sending.mail import Mail, check_typed, mail
 from kit.sending.message import build_test_message
 
+ATTACHED: Final = 100_000  # octets, where nobody says how many
 MAX_ATTACHMENT: Final = 50_000_000  # octets; more than mail services take
 
 
@@ -52,7 +53,7 @@ def build(
     *,
     subject: str | None = None,
     body: str | None = None,
-    size: int = 100_000,
+    size: int = ATTACHED,
     other: str | None = None,
 ) -> Mail:
     """A test message of that kind, with its envelope and a trace id in its subject and its `X-Kit-Trace` header.
