@@ -250,8 +250,7 @@ class _Line:
     @property
     def spent(self) -> bool:
         """The server has hung up or said that it will, we have said goodbye, or it takes no more mail on this connection."""
-        last = self.session.steps[-1]
-        farewell = last.name == "quit" or (last.reply is not None and last.reply.code == 421)
+        farewell = any(step.name == "quit" or (step.reply and step.reply.code == 421) for step in self.session.steps)
         return self.wire.closed or farewell or (self._most is not None and self._mails >= self._most)
 
     async def deliver(self, mail: Mail, entry: Entry, journal: Journal, pace: Pace, profile: Profile, *, last: bool) -> bool:
