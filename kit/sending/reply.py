@@ -81,14 +81,12 @@ class Offer:
         extensions: keywords, in capitals.
         mechanisms: of AUTH, in capitals and in the server's order, without repetition.
         size: the largest message in octets (RFC 1870); None where it is not said or has no limit.
-        mail_max: messages over one connection (RFC 9422); None where it is not said.
     """
 
     accepted: bool = False
     extensions: frozenset[str] = frozenset()
     mechanisms: tuple[str, ...] = ()
     size: int | None = None
-    mail_max: int | None = None
 
 
 def parse_offer(reply: Reply) -> Offer:
@@ -97,23 +95,15 @@ def parse_offer(reply: Reply) -> Offer:
         return Offer()
     extensions: set[str] = set()
     mechanisms: dict[str, None] = {}
-    numbers: dict[str, int] = {}
+    size = None
     for line in reply.lines[1:]:
         keyword, *words = line.upper().replace("AUTH=", "AUTH ", 1).split() or [""]
         extensions |= {keyword} - {""}
         if keyword == "AUTH":
-            mechanisms |= dict.fromkeys(word for word in words if _MECHANISM.fullmatch(word))
-        elif keyword in ("SIZE", "LIMITS"):
-            numbers |= {
-                name or "SIZE": int(number) for name, number in re.findall(r"(?:([A-Z]{1,20})=)?\b([0-9]{1,18})\b", " ".join(words))
-            }
-    return Offer(
-        accepted=True,
-        extensions=frozenset(extensions),
-        mechanisms=tuple(mechanisms)[:_MOST],
-        size=numbers.get("SIZE") or None,  # 0: no limit
-        mail_max=numbers.get("MAILMAX") or None,
-    )
+            mechanisms |= dict.fromkeys(words)
+        elif keyword == "SIZE" and words and re.fullmatch(r"[0-9]{1,20}", words[0]):
+            size = int(words[0]) or None  # 0: no limit (RFC 1870 section 4)
+    return Offer(accepted=True, extensions=frozenset(extensions), mechanisms=tuple(mechanisms), size=size)
 
 
 def _lines(raw: bytes) -> list[bytes]:

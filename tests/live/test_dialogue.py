@@ -133,6 +133,9 @@ def test_old_and_lower_case_forms_say_the_same():
     offer = parse_offer(reply)
     assert offer.mechanisms == ("LOGIN", "PLAIN", "CRAM-MD5")
     assert "SIZE" in offer.extensions
+    assert offer.size == 1000
+    # RFC 1870 section 4: zero is no limit, and so is none.
+    assert [parse_offer(parse_reply(b"250-mail\r\n250 SIZE" + said + b"\r\n")).size for said in (b"", b" 0", b" many")] == [None] * 3
 
 
 def test_the_first_line_names_the_server_and_offers_nothing():
