@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from email.errors import MessageError
 from email.message import Message
 from email.policy import SMTP
-from email.utils import format_datetime, make_msgid
+from email.utils import format_datetime, make_msgid, parsedate_tz
 from pathlib import Path
 from typing import Final
 
@@ -87,8 +87,6 @@ def read_message(path: str | Path, *, sender: str | None = None, recipients: Seq
         raise UnreadableInput(
             f"the message does not read ({fault})", where=name, next_step="Give the name of an .eml file that you may read"
         ) from fault
-    if len(raw) > MAX_FILE:
-        raise refused("file-too-large", name)
     return mail(raw, sender=sender, recipients=recipients, origin=name)
 
 
@@ -104,6 +102,8 @@ def mail(message: Message | bytes, *, sender: str | None = None, recipients: Seq
     Raises:
         InvalidMessage: it must not go out.
     """
+    if isinstance(message, bytes) and len(message) > MAX_FILE:
+        raise refused("file-too-large", origin or "message")
     content = read_content(message if isinstance(message, bytes) else _octets(message), origin=origin)
     fields = {f.name: f for f in content.fields}
     boxes = {f.name: parse_addresses(f.where, f.text) for f in content.fields if f.name in _ADDRESSES and (f.text or f.name != "bcc")}
@@ -171,6 +171,11 @@ def _worth_saying(fields: Sequence[Field], boxes: dict[str, tuple[Mailbox, ...]]
         for rule, names in (("bcc-removed", _SECRET), ("resent", _RESENT), ("was-delivered", _DELIVERED))
         for field in fields
         if field.name in names
+    ]
+    notes += [
+        noted("odd-date", field.where, field.text)
+        for field in fields
+        if field.name == "date" and field.text and not parsedate_tz(field.text)
     ]
     notes += [
         noted("name-hides-address", field.where, f"{box.poses_as} stands before {box.address}")

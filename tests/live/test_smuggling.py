@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from kit.errors import InvalidMessage
 from kit.model import Profile, Reply, Security
+from kit.sending.addresses import parse_addresses
 from kit.sending.deliver import transaction
 from kit.sending.dialogue import Together
 from kit.sending.mail import Mail, mail
@@ -245,6 +246,9 @@ def test_nothing_that_is_built_smuggles():
         checked = count.passes(lambda: mail(build_test_message(sender, recipients, subject=subject, body=body)))
         if checked:
             assert_one_message(octets_of(checked), checked)
+            assert set(checked.recipients) == {
+                box.address for text in recipients for box in parse_addresses("To", text)
+            }  # folding lost none
             names = [name for name, _ in header(checked.content)]
             assert names[:7] == ["from", "to", "subject", "date", "message-id", "auto-submitted", "x-kit-trace"]
             assert sorted(names[7:]) == ["content-transfer-encoding", "content-type", "mime-version"]
