@@ -76,6 +76,8 @@ def _name(broken: Broken, step: str, profile: Profile) -> str:
             name = "silent-465" if profile.port == 465 else "silent-banner"
         case ((Break.SILENT | Break.CLOSED), "tls"):
             name += "-tls" if at_once else "-starttls"
+        case Break.CLOSED, _ if "[SSL: " in broken.text:  # the words are OpenSSL's
+            name = "tls-broken"
         case Break.CLOSED, "banner" if at_once:
             name = "closed-inside"
         case Break.CLOSED, ("connect" | "banner"):

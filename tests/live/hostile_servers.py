@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import os
 import socket
 import ssl
 import struct
@@ -401,6 +402,13 @@ def impostor(peer: Peer) -> None:
     peer.hold()
 
 
+def plain_inside_tls(peer: Peer) -> None:
+    """What somebody on the way, who has no keys, can do at most: put in bytes of their own."""
+    peer.until(b"AUTH")
+    os.write(peer.sock.fileno(), b"235 2.7.0 ok\r\n")
+    peer.hold()
+
+
 def huge_question(peer: Peer) -> None:
     peer.until(b"AUTH")
     peer.say(b"334 " + b"QUFB" * 25_000 + b"\r\n")
@@ -540,6 +548,7 @@ SERVERS: dict[Callable[[Peer], None], Expected] = {
     yes_to_auth: Expected(Cause.UNKNOWN, "none that SMTP foresees", "^250 2.7.0 yes"),
     work_without_end: Expected(MALFORMED, "SCRAM exchange breaks the rules", "iterations"),
     impostor: Expected(Cause.ABORTED, "did not prove", "sent no proof"),
+    plain_inside_tls: Expected(MALFORMED, "TLS broke in the middle", "^auth: .*WRONG_VERSION_NUMBER"),
     huge_question: Expected(UNREACHABLE, "A line of the reply has no end", "^auth: "),
     a_hundred_thousand_lines: Expected(UNREACHABLE, "The reply has no end", "^auth: "),
     gone_after_success: Expected(UNREACHABLE, "closed the connection in the middle", "^noop: "),

@@ -279,6 +279,7 @@ ASKED = {
             "questions_without_end",
             "asks_twice",
             "mixed_verdict",
+            "plain_inside_tls",
             "huge_question",
             "a_hundred_thousand_lines",
             "work_without_end",
