@@ -21,7 +21,9 @@ def noted(rule: str, where: str, *details: str) -> Finding:
     """What `rule` has to say about `where`, that keeps no message back."""
     title, next_step, severity = _entry(rule)
     cause = Cause.NONE if severity is Severity.NOTE else Cause.MALFORMED
-    return Finding(cause=cause, severity=severity, title=title, next_step=next_step, evidence=(_clause(where, *details),))
+    return Finding(
+        cause=cause, severity=severity, title=title[0].upper() + title[1:], next_step=next_step, evidence=(_clause(where, *details),)
+    )
 
 
 def _entry(rule: str) -> tuple[str, str, Severity]:

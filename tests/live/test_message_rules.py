@@ -56,8 +56,8 @@ def spoken(feed: str, text: str) -> tuple[set[str], InvalidMessage | None]:
         result = FEEDS[feed](text)
     except InvalidMessage as refusal:
         return {refusal.rule}, refusal
-    titles = {note.title for note in result.notes} if isinstance(result, Mail) else set()
-    return {name for name, rule in RULES.items() if f"{rule['title']} ({rule['rfc']})" in titles}, None
+    titles = {note.title.casefold() for note in result.notes} if isinstance(result, Mail) else set()
+    return {name for name, rule in RULES.items() if f"{rule['title']} ({rule['rfc']})".casefold() in titles}, None
 
 
 @pytest.mark.parametrize(("rule", "feed", "text"), vectors("refuse"))
