@@ -83,7 +83,7 @@ class Plan:
         """For the operator."""
         what = f"{_number(self.messages, 'message')} to {_number(self.recipients, 'recipient')}, one after the other over one connection"
         if self.binds:
-            return f"{what}: at least {_duration(self.seconds)}, as the limit is {self.binds}"
+            return f"{what}: at least {duration(self.seconds)}, as the limit is {self.binds}"
         return f"{what}, as fast as the server answers; within the limits of {' and '.join(map(str, self.limits))}"
 
 
@@ -212,7 +212,7 @@ def _number(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Rounded up: `45 s`, `4 min`, `3 h`."""
     length, unit = (1, "s") if seconds <= 90 else (60, "min") if seconds <= 5400 else (3600, "h")
     return f"{math.ceil(seconds / length - 0.001)} {unit}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from ssl import SSLContext
 from typing import Final
 
 from kit.auth.budget import ATTEMPTS_AN_HOUR
-from kit.model import Attempt, Finding, Profile, Reply, Severity, Step
+from kit.model import Attempt, Cause, Finding, Profile, Reply, Severity, Step
 from kit.profiles import build_profile
 from kit.redact import Secret
 from kit.sending.approach import approach, hang_up
@@ -27,7 +27,7 @@ from kit.sending.dialogue import Say, Talk, Together
 from kit.sending.findings import found_broken, found_odd
 from kit.sending.journal import Entry, Journal, State, found_in_doubt
 from kit.sending.mail import Mail
-from kit.sending.pace import Pace, parse_limits
+from kit.sending.pace import Pace, duration, parse_limits
 from kit.sending.reach import open_wire
 from kit.sending.reply import Offer
 from kit.sending.send import outcome
@@ -94,7 +94,9 @@ async def send_series(
     journal: Journal,
     on_step: Callable[[Step], None] | None = None,
     on_entry: Callable[[Entry], None] | None = None,
+    on_wait: Callable[[float], None] | None = None,
     allow_clear: bool = False,
+    gentle: bool = False,
     attempts_an_hour: int = ATTEMPTS_AN_HOUR,
     budget: Path | None = None,
 ) -> SeriesResult:
@@ -103,12 +105,14 @@ async def send_series(
     Args:
         profile: the server, and who signs in.
         make: makes a message by its number; in one run once.
-        secret: as in `send`, and so are `allow_clear`, `attempts_an_hour` and `budget`.
+        secret: as in `send`, and so are `allow_clear`, `gentle`, `attempts_an_hour` and `budget`.
         pace: that of the account.
         journal: open; it stays so.
         on_step: is told of every step as it ends.
         on_entry: is told of every message as something becomes of it.
+        on_wait: is told of every pause before it begins, in seconds.
         allow_clear: see `secret`.
+        gentle: see `secret`.
         attempts_an_hour: see `secret`.
         budget: see `secret`.
 
@@ -120,7 +124,7 @@ async def send_series(
     profile = build_profile(**asdict(profile))
     check_sign_in(profile, secret, allow_clear=allow_clear, attempts_an_hour=attempts_an_hour, budget=budget)
     signing_in = partial(sign_in, allow_clear=allow_clear, attempts_an_hour=attempts_an_hour, budget=budget)
-    run = _Run(profile, secret, tls_context(profile), pace, journal, on_step, signing_in)
+    run = _Run(profile, secret, tls_context(profile), pace, journal, on_step, on_wait, signing_in, gentle)
     held: dict[int, Mail] = {}
     try:
         while entry := min(journal.left, key=lambda entry: (entry.until or 0.0, entry.number), default=None):
@@ -139,60 +143,57 @@ async def send_series(
     return run.result()
 
 
+@dataclass(slots=True)
 class _Run:
     """One run of a series: one connection after the other."""
 
-    def __init__(
-        self,
-        profile: Profile,
-        secret: Secret | None,
-        context: SSLContext,
-        pace: Pace,
-        journal: Journal,
-        on_step: Callable[[Step], None] | None,
-        signing_in: Callable[..., Awaitable[bool]],
-    ) -> None:
-        self._profile = profile
-        self._secret = secret
-        self._context = context
-        self._pace = pace
-        self._journal = journal
-        self._on_step = on_step
-        self._signing_in = signing_in
-        self._sessions: list[Session] = []
-        self._line: _Line | None = None
+    profile: Profile
+    secret: Secret | None
+    context: SSLContext
+    pace: Pace
+    journal: Journal
+    on_step: Callable[[Step], None] | None
+    on_wait: Callable[[float], None] | None
+    signing_in: Callable[..., Awaitable[bool]]
+    gentle: bool
+    sessions: list[Session] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    line: _Line | None = None
 
     async def send(self, mail: Mail, entry: Entry) -> bool:
         """One message, when its time has come. Is there any use in going on?"""
-        while wait := _until(entry) or self._pace.take(len(mail.recipients)):
+        while wait := _until(entry) or self.pace.take(len(mail.recipients)):
             if wait > LONGEST_WAIT:
+                self.findings.append(_found_too_many(self.journal, wait))
                 return False
             if wait > _IDLE:
                 await self.hang_up()
+            if self.on_wait:
+                self.on_wait(wait)
             await asyncio.sleep(wait)
-        if self._line and self._line.spent:
+        if self.line and self.line.spent:
             await self.hang_up()
-        self._line = line = self._line or await self._connect()
+        self.line = line = self.line or await self._connect()
         if line is None:
             return False
-        if not await line.deliver(mail, entry, self._journal, self._pace, self._profile, last=len(self._journal.left) == 1):
+        if not await line.deliver(mail, entry, self.journal, self.pace, self.profile, last=len(self.journal.left) == 1):
             await self.close()
         return line.settled > 0
 
     async def _connect(self) -> _Line | None:
-        session = Session(on_step=self._on_step, secrets=[self._secret] if self._secret else ())
-        self._sessions.append(session)
+        session = Session(on_step=self.on_step, secrets=[self.secret] if self.secret else ())
+        self.sessions.append(session)
         wire = None
         try:
-            wire = await open_wire(session, self._profile, self._context, gentle=True)
-            offer = await approach(session, wire, self._profile, wire.client)
+            wire = await open_wire(session, self.profile, self.context, gentle=self.gentle)
+            offer = await approach(session, wire, self.profile, wire.client)
             if offer and await self._may_send(session, wire, offer):
                 ehlo = next(step.reply for step in reversed(session.steps) if step.name in ("ehlo", "helo") and step.reply)
                 line, wire = _Line(session, wire, offer, parse_limits(ehlo).mails), None
                 return line
             await hang_up(session, wire)
         except Broken as broken:
-            session.findings.append(found_broken(broken, session.steps[-1], self._profile))
+            session.findings.append(found_broken(broken, session.steps[-1], self.profile))
         finally:
             if wire:
                 await wire.close()
@@ -200,35 +201,35 @@ class _Run:
 
     async def _may_send(self, session: Session, wire: Streams, offer: Offer) -> bool:
         """Signed in, where that is meant."""
-        if self._secret is None and not by_certificate(self._profile, self._secret, offer):
+        if self.secret is None and not by_certificate(self.profile, self.secret, offer):
             return True
-        return await self._signing_in(session, wire, self._profile, self._secret, offer, helo=wire.client)
+        return await self.signing_in(session, wire, self.profile, self.secret, offer, helo=wire.client)
 
     async def hang_up(self) -> None:
         """QUIT, where there is somebody to say it to."""
-        if self._line:
-            await hang_up(self._line.session, self._line.wire)
+        if self.line:
+            await hang_up(self.line.session, self.line.wire)
         await self.close()
 
     async def close(self) -> None:
         """Let go of the connection, whatever its state."""
-        if self._line:
-            await self._line.wire.close()
-        self._line = None
+        if self.line:
+            await self.line.wire.close()
+        self.line = None
 
     def result(self) -> SeriesResult:
         """What became of it so far."""
         findings: dict[tuple[str, str], Finding] = {}
-        for session in self._sessions:
-            for finding in (*session.findings, *found_odd(session.steps, self._profile)):
+        for session in self.sessions:
+            for finding in (*session.findings, *found_odd(session.steps, self.profile)):
                 findings.setdefault((finding.title, finding.next_step), finding)
         return SeriesResult(
-            name=self._journal.name,
-            entries=tuple(self._journal.entries),
-            attempts=tuple(session.attempt for session in self._sessions if session.attempt),
-            findings=(*findings.values(), *map(found_in_doubt, self._journal.in_doubt)),
-            connections=len(self._sessions),
-            round_trips=sum(session.round_trips for session in self._sessions),
+            name=self.journal.name,
+            entries=tuple(self.journal.entries),
+            attempts=tuple(session.attempt for session in self.sessions if session.attempt),
+            findings=(*findings.values(), *self.findings, *map(found_in_doubt, self.journal.in_doubt)),
+            connections=len(self.sessions),
+            round_trips=sum(session.round_trips for session in self.sessions),
         )
 
 
@@ -326,6 +327,15 @@ def _conclude(journal: Journal, entry: Entry, mail: Mail, delivered: Delivered, 
         rejected=rejected,
         recipients=later if until else (),
         until=until,
+    )
+
+
+def _found_too_many(journal: Journal, wait: float) -> Finding:
+    return Finding(
+        cause=Cause.TOO_MANY,
+        severity=Severity.WARNING,
+        title=f"Of {len(journal.entries)} messages {len(journal.left)} are left: the next may go in {duration(wait)}",
+        next_step=f"Go on with the series {journal.name} then; nothing is sent twice.",
     )
 
 

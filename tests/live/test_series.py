@@ -145,10 +145,26 @@ async def test_a_series_goes_over_one_connection_with_one_sign_in(run, ehlo):
 async def test_the_pace_is_kept(run, tmp_path):
     pace = Pace(ANNA, [Limit(most=2, window="moment", seconds=0.5, source="a test")], path=tmp_path / "book")
     async with serving() as (script, profile):
-        await run(profile, 5, pace=pace)
+        waits = []
+        await run(profile, 5, pace=pace, on_wait=waits.append)
+    assert len(waits) >= 2
+    assert all(0 < wait <= 0.5 for wait in waits)
     # 2 at once, 2 half a second later, the last one a second after the first.
     assert script.times[-1] - script.times[0] >= 0.99
     assert all(later - earlier >= 0.49 for earlier, later in zip(script.times, script.times[2:], strict=False))
+
+
+async def test_what_would_have_to_wait_for_hours_is_left_in_the_journal_and_that_is_said(run, tmp_path):
+    pace = Pace(ANNA, [Limit(most=2, window="day", seconds=86400.0, source="a test")], path=tmp_path / "book")
+    async with serving() as (script, profile):
+        result = await run(profile, 5, pace=pace)
+        assert states(result) == ["accepted"] * 2 + ["planned"] * 3
+        (finding,) = [each for each in result.findings if each.cause is Cause.TOO_MANY]
+        assert finding.title == "Of 5 messages 3 are left: the next may go in 24 h"
+        assert result.name in finding.next_step
+        assert script.heard[0][-1] == "QUIT"
+        await run(profile, name=result.name)
+    assert script.took == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("word", ["MAIL", "RCPT", "DATA", "DOT"])
