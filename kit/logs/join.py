@@ -38,7 +38,7 @@ _DAY: Final = 86_400
 
 # A member of an Enum costs more to look up than all else that is done with it.
 _FAILURE: Final = Outcome.FAILURE.value
-_CREDENTIALS: Final = Cause.CREDENTIALS.value
+_OPEN: Final = frozenset((Cause.CREDENTIALS.value, Cause.UNKNOWN.value))  # what Postfix alone says of a try that failed
 _UNKNOWN_USER: Final = Cause.UNKNOWN_USER.value
 _WRONG_PASSWORD: Final = Cause.WRONG_PASSWORD.value
 
@@ -297,7 +297,7 @@ def _explain(failure: Try, judged: Try) -> None:
     judged.drop()
     if failure.user is None:
         failure.set("user", judged.user)
-    if failure.get("outcome") == _FAILURE and failure.get("cause") == _CREDENTIALS:
+    if failure.get("outcome") == _FAILURE and failure.get("cause") in _OPEN:
         failure.set("outcome", judged.get("outcome"))
         failure.set("cause", judged.get("cause"))
 

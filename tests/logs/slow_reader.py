@@ -376,7 +376,7 @@ def _first(waiting: list[dict], event: dict, seconds: int) -> dict | None:
 def _tell(failure: dict, verdict: dict) -> None:
     verdict["alive"] = False
     failure["user"] = failure["user"] or verdict["user"]
-    if (failure["outcome"], failure["cause"]) == ("failure", "credentials"):
+    if failure["outcome"] == "failure" and failure["cause"] in ("credentials", "unknown"):
         failure |= {"outcome": verdict["outcome"], "cause": verdict["cause"]}
 
 

@@ -141,3 +141,15 @@ def test_a_failure_for_want_of_the_authentication_server_is_none_of_the_users(tm
         f"11 postfix/smtpd[8]: warning: unknown[{IP}]: SASL PLAIN authentication failed: (reason unavailable), sasl_username=bob",
     ]
     assert attempts_of(tmp_path, *lines) == [("server-error", "backend-unavailable", None, 1), ("failure", "credentials", "bob", 1)]
+
+
+UNNAMED = f"warning: unknown[{IP}]: SASL PLAIN authentication failed: (reason unavailable), sasl_username=(unavailable)"
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_try_without_a_user_was_not_judged_and_dovecot_alone_knows_why(tmp_path, place):
+    """Dovecot's FAIL names the user as soon as there is one; without one no password can have been wrong."""
+    lines = [f"10 postfix/smtpd[7]: {UNNAMED}"]
+    assert attempts_of(tmp_path, *lines) == [("failure", "unknown", None, 1)]
+    lines.insert(place, f"10 dovecot: auth: plain(?,{IP}): invalid input")
+    assert attempts_of(tmp_path, *lines) == [("malformed", "malformed", None, 1)]
