@@ -19,16 +19,28 @@ from kit.redact import mask
 COLOURS: Final = ("#D55E00", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#F0E442", "#6A51A3", "#8C564B")
 QUIET: Final = "#999999"
 
+# Plotly's tool bar would offer to upload the chart to Plotly's own server: nothing of a log leaves by a slip of the mouse (law 8).
+_CONFIG: Final = {
+    "responsive": True,
+    "displaylogo": False,
+    "plotlyServerURL": "",
+    "modeBarButtonsToRemove": ["sendChartToCloud", "select2d", "lasso2d"],
+}
+
 STYLE: Final = """<style>
 .kit-table { border-collapse: collapse; line-height: 1.5; font-size: var(--jp-ui-font-size1, 13px); width: 100% }
 .kit-table th { text-align: left; font-weight: 600; border-bottom: 1px solid var(--jp-border-color1, #bbb); padding: 3px 10px 3px 0 }
 .kit-table td { padding: 3px 10px 3px 0; border-bottom: 1px solid var(--jp-border-color3, #e0e0e0); vertical-align: top }
 .kit-table td.n, .kit-table th.n { text-align: right; font-variant-numeric: tabular-nums }
 .kit-heat { width: auto; margin: 8px 0 } .kit-heat td, .kit-heat th { padding: 4px 14px }
+.kit-facts th { width: 140px; font-weight: normal; color: var(--jp-ui-font-color2, #666); border-bottom-color: var(--jp-border-color3, #e0e0e0) }
 .kit-note { color: var(--jp-ui-font-color2, #666) }
 .kit-said { font-family: var(--jp-code-font-family, monospace); font-size: var(--jp-code-font-size, 12px); white-space: pre-wrap; overflow-wrap: anywhere }
 .kit-finding { border-left: 4px solid var(--kit-line, #888); padding: 2px 0 2px 10px; margin: 8px 0; line-height: 1.5 }
 .widget-html a.kit-link { color: var(--jp-content-link-color, #1565c0); text-decoration: underline }
+.widget-html details { margin: 8px 0 } .widget-html summary { cursor: pointer }
+.kit-hint { margin: 2px 0 4px 88px; max-width: 640px; line-height: 1.5; color: var(--jp-ui-font-color1, inherit) }
+.kit-head { font-weight: 600; margin: 12px 0 2px }
 .kit-big { font-size: 1.25em; font-weight: 600 }
 </style>"""
 
@@ -107,8 +119,8 @@ def nearby_logs() -> list[Path]:
     return [path for folder in ("../data", "data") for path in sorted(Path(folder).glob("*.log*"))]
 
 
-def at_home(figure: go.Figure) -> go.Figure:
-    """A figure that fits into either theme: transparent, with text and grid that are read on white and on black."""
+def at_home(figure: go.Figure) -> go.FigureWidget:
+    """A figure as a widget that fits into either theme: transparent, with text and grid that are read on white and on black."""
     grid = "rgba(128,128,128,0.25)"
     figure.update_layout(
         paper_bgcolor="rgba(0,0,0,0)",
@@ -121,4 +133,6 @@ def at_home(figure: go.Figure) -> go.Figure:
     lines = {"gridcolor": grid, "linecolor": grid, "zerolinecolor": grid, "title": {"font": {"size": 13}}}
     figure.update_xaxes(lines)
     figure.update_yaxes(lines)
-    return figure
+    widget = go.FigureWidget(figure)
+    widget._config = _CONFIG  # noqa: SLF001 - plotly has no public name for it in a widget
+    return widget

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 from kit.checks.chain import VersionProbe
@@ -9,7 +12,9 @@ from kit.checks.matrix import Rating, Way
 from kit.checks.matrix import table as matrix
 from kit.model import CheckResult, Finding, Probe, SendResult, Severity, Step
 from kit.sending.headers import Hop, Result
+from kit.sending.journal import Entry, State
 from kit.sending.received import Received
+from kit.sending.story import answers
 from kit.widgets.common import escape, table
 
 # The word carries the meaning; the colour only helps to find it.
@@ -23,6 +28,13 @@ _LINES: Final = {
 # Half transparent, so that text is read on them in either theme.
 _HEAT: Final[dict[str, str]] = {Rating.USE: "#009E7399", Rating.SAFE: "#009E7344", Rating.WEAK: "#E69F0055", Rating.IN_CLEAR: "#D55E0066"}
 _LONGEST: Final = 600
+STATES: Final = {
+    State.ACCEPTED: "taken",
+    State.REFUSED: "refused",
+    State.LATER: "put off",
+    State.HANDED_OVER: "perhaps taken",
+    State.PLANNED: "not sent",
+}
 
 
 def steps_html(steps: list[Step]) -> str:
@@ -109,13 +121,56 @@ def verdict_html(result: CheckResult) -> str:
     """The result in one sentence."""
     problems = sum(finding.severity in (Severity.ERROR, Severity.WARNING) for finding in result.findings)
     if isinstance(result, SendResult) and result.accepted:
-        told = f"The server took the message for {', '.join(result.accepted)}"
+        took = "took" if any(step.name == "message" for step in result.steps) else "would take"
+        told = f"The server {took} the message for {', '.join(result.accepted)}"
         told += f" and calls it {result.queue_id}." if result.queue_id else "."
     elif problems:
         told = "There is one thing to look at." if problems == 1 else f"There are {problems} things to look at."
     else:
         told = "All well."
-    return f'<div role="status" class="kit-big">{escape(told)}</div>'
+    return big(told)
+
+
+def big(text: str) -> str:
+    """What it comes to, in one sentence."""
+    return f'<div role="status" class="kit-big">{escape(text)}</div>'
+
+
+def answers_html(result: SendResult) -> str:
+    """What the server said about each recipient."""
+    rows: list[list[object]] = [["taken" if taken else "refused", to, _cut(words)] for to, taken, words in answers(result)]
+    return table([("", ""), ("recipient", ""), ("the server's answer", "")], rows) if rows else ""
+
+
+def facts_html(rows: Iterable[tuple[str, str]]) -> str:
+    """What there is to know, by its name."""
+    body = "".join(f'<tr><th scope="row">{escape(name)}</th><td>{escape(_cut(told))}</td></tr>' for name, told in rows)
+    return f'<table class="kit-table kit-facts"><tbody>{body}</tbody></table>'
+
+
+def series_html(entries: Sequence[Entry]) -> str:
+    """What became of a series: in one sentence, and message by message."""
+    states = Counter(entry.state for entry in entries)
+    told = big(f"{', '.join(f'{states[state]} {word}' for state, word in STATES.items() if states[state])}, of {len(entries)} messages.")
+    rows: list[list[object]] = [
+        [
+            entry.number,
+            STATES[entry.state],
+            f"{datetime.fromtimestamp(entry.time, UTC):%H:%M:%S}" if entry.time else "",
+            entry.code or "",
+            entry.queue_id or "",
+            _cut(", ".join(entry.rejected)),
+        ]
+        for entry in entries
+        if entry.state is not State.PLANNED
+    ]
+    heads = [("", "n"), ("", ""), ("time (UTC)", ""), ("code", ""), ("the server's id", ""), ("not for", "")]
+    return told + (folded("Message by message", table(heads, rows)) if rows else "")
+
+
+def folded(title: str, page: str) -> str:
+    """What is shown to who asks for it."""
+    return f"<details><summary>{escape(title)}</summary>{page}</details>"
 
 
 def _finding(finding: Finding) -> str:

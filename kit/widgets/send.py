@@ -2,73 +2,268 @@
 
 from __future__ import annotations
 
+import asyncio
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
 import ipywidgets as w
 
-from kit.model import SendResult, Step
-from kit.sending.message import build_test_message
+from kit.auth.budget import account_of
+from kit.checks.text import plan
+from kit.errors import KitError
+from kit.model import Profile, Security, SendResult, Step
+from kit.sandbox.server import HOST, Sandbox, open_sandbox
+from kit.sending.journal import Entry, Journal, Series, State, found_in_doubt
+from kit.sending.mail import Mail
+from kit.sending.pace import MOST_MESSAGES, Pace
+from kit.sending.received import read_received
 from kit.sending.send import send
+from kit.sending.series import SeriesResult, send_series
+from kit.sending.story import facts, stopped
+from kit.widgets.clock import clock, draw
 from kit.widgets.common import STYLE, escape, say, spawn
-from kit.widgets.results import findings_html, steps_html, verdict_html
-from kit.widgets.server import ServerForm
+from kit.widgets.fit import Fit
+from kit.widgets.message import MessageForm
+from kit.widgets.results import answers_html, big, facts_html, findings_html, folded, received_html, series_html, steps_html, verdict_html
+from kit.widgets.server import Chosen, ServerForm
+
+_WHERE: Final = (
+    '<div class="kit-head">What does the received copy say?</div><div>Open the message where it arrived, show its source and paste the '
+    "headers below: in Gmail “Show original”, in Outlook on the web “View message source”, in Thunderbird "
+    "“View, Message Source”. They tell which way it took, and whether SPF, DKIM and DMARC vouch for its sender.</div>"
+)
 
 
 class SendPanel(w.VBox):
-    """Sends one test message, once, and says what became of it.
+    """Sends one test message, or a series of them at the account's pace, and says what became of it.
 
     Attributes:
-        result: of the last message; None before the first.
+        result: of what was sent last; None before that, and where it was cancelled.
     """
 
     def __init__(self) -> None:
-        self.result: SendResult | None = None
-        self.form = ServerForm()
-        self.sender = w.Text(description="From", placeholder="as the user")
-        self.recipient = w.Text(description="To", value="colleague@example.test")
-        self.subject = w.Text(description="Subject", value="A test message", layout=w.Layout(width="min(480px, 95%)"))
-        self.dry_run = w.Checkbox(
-            description="dry run: ask about sender and recipient, send nothing", indent=False, layout=w.Layout(width="auto")
-        )
+        self.result: SendResult | SeriesResult | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._steps: list[Step] = []
+        self._user: str | None = None
+        self.form, self.message = ServerForm(), MessageForm()
+        self.count = w.BoundedIntText(description="How many", value=1, min=1, max=MOST_MESSAGES, layout=w.Layout(width="160px"))
+        self.dry_run = _checkbox("dry run: ask about sender and recipients, send nothing")
+        self.first = _checkbox("in the sandbox first")
+        self.plan = w.HTML()
         self.button = w.Button(description="Send", button_style="primary")
-        self.status, self._steps, self._findings, self._received = w.HTML(), w.HTML(), w.HTML(), w.HTML()
+        self.cancel = w.Button(description="Cancel")
+        self.status, self.progress = w.HTML(), w.IntProgress(description="Progress", layout=w.Layout(width="min(560px, 95%)"))
+        self._rehearsed, self._told, self._more = w.HTML(), w.HTML(), w.HTML()
+        self.figure = clock()
+        self._clock = w.VBox([w.HTML('<div class="kit-head">Where the time went</div>'), self.figure, Fit()])
+        self.headers = w.Textarea(
+            description="Headers", placeholder="Received: from …\nAuthentication-Results: …", layout=w.Layout(width="95%", height="120px")
+        )
+        self.headers.add_class("kit-said")
+        self._explained = w.HTML()
+        self._copy = w.VBox([w.HTML(_WHERE), self.headers, self._explained])
         self.button.on_click(self._start)
-        fields = w.HBox([self.sender, self.recipient], layout=w.Layout(flex_flow="row wrap"))
+        self.cancel.on_click(lambda _: self._task and self._task.cancel())
+        self.headers.observe(self._explain, "value")
+        for control in (
+            self.form.kind,
+            self.form.host,
+            self.form.user,
+            self.message.kind,
+            self.message.recipient,
+            self.count,
+            self.dry_run,
+        ):
+            control.observe(self._plan, "value")
+        self._running(False)
+        self._clear()
+        self._plan()
         super().__init__(
             [
                 w.HTML(STYLE),
                 self.form,
-                fields,
-                self.subject,
-                self.dry_run,
-                self.button,
+                self.message,
+                w.HBox([self.count, self.dry_run, self.first], layout=w.Layout(flex_flow="row wrap")),
+                self.plan,
+                w.HBox([self.button, self.cancel]),
                 self.status,
-                self._findings,
-                self._received,
-                self._steps,
+                self.progress,
+                self._rehearsed,
+                self._told,
+                self._clock,
+                self._more,
+                self._copy,
             ]
         )
 
+    # ------------------------------------------------------------------------------------ before
+
+    def _plan(self, _: Any = None) -> None:
+        """What pressing the button would come to. Nobody is asked for it."""
+        once = self.message.is_file or self.dry_run.value
+        _display(self.count, not once)
+        _display(self.first, not self.form.in_sandbox)
+        self.plan.value = ""
+        if once or self.count.value == 1:
+            return
+        try:
+            with tempfile.TemporaryDirectory() as folder:  # a sandbox is new each time: nothing has been sent there
+                in_sandbox = self.form.in_sandbox
+                profile = Profile(host=HOST, port=587, security=Security.STARTTLS) if in_sandbox else self.form.profile()
+                pace = Pace.of(profile, path=Path(folder) / "pace" if in_sandbox else None)
+                recipients = len(self.message.make(profile if profile.user else _SOMEBODY).recipients)
+                self.plan.value = say(f"Plan: {pace.plan([recipients] * self.count.value).text}. It can be cancelled at any time.")
+        except KitError:
+            pass  # not filled in yet; the button says what is missing
+
+    # ------------------------------------------------------------------------------------ under way
+
     def _start(self, _: object) -> None:
-        self.button.disabled = True
-        self._steps.value = self._findings.value = self._received.value = ""
-        spawn(self._run(), self.status, done=lambda: setattr(self.button, "disabled", False))
+        self._clear()
+        self._running(True)
+        self._task = spawn(self._run(), self.status, done=lambda: self._running(False))
+
+    def _running(self, running: bool) -> None:
+        self.button.disabled = running
+        _display(self.cancel, running)
+        if not running:
+            _display(self.progress, False)
+
+    def _clear(self) -> None:
+        self.result = None
+        self._steps = []
+        self.status.value = self._rehearsed.value = self._told.value = self._more.value = self.headers.value = ""
+        _display(self._clock, False)
+        _display(self._copy, False)
+
+    def _tell(self, step: Step) -> None:
+        self._steps.append(step)
+        if self.count.value == 1:
+            self._more.value = steps_html(self._steps)
 
     async def _run(self) -> None:
-        steps: list[Step] = []
-
-        def tell(step: Step) -> None:
-            steps.append(step)
-            self._steps.value = steps_html(steps)
-
         async with self.form.choice() as chosen:
-            sender = self.sender.value.strip() or chosen.profile.sender or chosen.profile.user or ""
-            message = build_test_message(sender, [self.recipient.value.strip()], subject=self.subject.value)
-            self.status.value = say(
-                f"One message from {sender} to {self.recipient.value.strip()}, over one connection; it is never sent twice."
-            )
-            self.result = await send(chosen.profile, message, chosen.secret, dry_run=self.dry_run.value, on_step=tell, budget=chosen.budget)
-            if chosen.sandbox and chosen.sandbox.messages:
-                received = chosen.sandbox.messages[-1].data.decode("utf-8", "replace").replace("\r\n", "\n")
-                self._received.value = (
-                    f"<details><summary>The message as the sandbox has it</summary><pre class='kit-said'>{escape(received)}</pre></details>"
+            mail = self.message.make(chosen.profile)
+            self._user = chosen.profile.user
+            if self.first.value and chosen.sandbox is None and not await self._rehearse(mail):
+                return
+            self.status.value = say(plan(chosen.profile, gentle=False, secret=chosen.secret))
+            if self.count.value > 1 and not (self.dry_run.value or self.message.is_file):
+                await self._send_series(chosen, mail)
+            else:
+                await self._send_one(chosen, mail)
+
+    async def _rehearse(self, mail: Mail) -> bool:
+        """The same message to the sandbox. Did it take it for everybody?"""
+        self.status.value = say("In the sandbox first …")
+        async with open_sandbox() as sandbox:
+            budget = Path(sandbox.ca_file).with_name("attempts.sqlite")
+            result = await send(sandbox.profile(), mail, sandbox.password, budget=budget)
+            good = not result.rejected and bool(result.accepted)
+            told = "The sandbox took it." if good else "The sandbox did not take it, so the real server was not asked."
+            self._rehearsed.value = big(told) + folded("In the sandbox", findings_html(result.findings)) + _as_arrived(sandbox)
+        if not good:
+            self.status.value = ""
+        return good
+
+    async def _send_one(self, chosen: Chosen, mail: Mail) -> None:
+        try:
+            result = await send(chosen.profile, mail, chosen.secret, dry_run=self.dry_run.value, on_step=self._tell, budget=chosen.budget)
+        except asyncio.CancelledError:
+            self._conclude(big("Cancelled.") + findings_html((stopped(mail, self._steps, chosen.profile),)), mail, chosen.profile)
+            raise
+        self.result = result
+        told = verdict_html(result) + findings_html(result.findings) + answers_html(result)
+        if not result.accepted and result.rejected and self.message.refused:
+            told += f'<div class="kit-note">Where a plain message is taken and this one is not: {escape(self.message.refused)}</div>'
+        self._conclude(told, mail, chosen.profile, _as_arrived(chosen.sandbox))
+        _display(self._copy, result.queue_id is not None or (bool(result.accepted) and not self.dry_run.value))
+
+    async def _send_series(self, chosen: Chosen, mail: Mail) -> None:
+        profile, number = chosen.profile, len(mail.recipients)
+        pace = Pace.of(profile, path=chosen.budget)
+        series = Series(
+            target=profile.name or profile.host,
+            account=account_of(profile),
+            messages=self.count.value,
+            sender=mail.sender,
+            recipients=mail.recipients,
+            kind=self.message.kind.value,
+        )
+        folder = chosen.budget.with_name("series") if chosen.budget else None
+        self.progress.value, self.progress.max = 0, series.messages
+        _display(self.progress, True)
+        with Journal.start(series, now=datetime.now(UTC), folder=folder) as journal:
+            began = time.monotonic()
+
+            def tell(_: Entry) -> None:
+                done = sum(entry.state in (State.ACCEPTED, State.REFUSED) for entry in journal.entries)
+                self.progress.value = done
+                self.status.value = say(_under_way(done, series.messages, time.monotonic() - began, pace.plan([number]).seconds))
+
+            try:
+                self.result = await send_series(
+                    profile,
+                    lambda n: mail if n == 1 else self.message.make(profile),
+                    chosen.secret,
+                    pace=pace,
+                    journal=journal,
+                    on_step=self._tell,
+                    on_entry=tell,
+                    budget=chosen.budget,
                 )
-        self._findings.value = verdict_html(self.result) + findings_html(self.result.findings)
+            finally:
+                result = self.result
+                findings = result.findings if isinstance(result, SeriesResult) else tuple(map(found_in_doubt, journal.in_doubt))
+                self._conclude(series_html(journal.entries) + findings_html(findings), mail, profile)
+                if journal.left and chosen.sandbox is None:
+                    self._told.value += say(f"The rest, in a terminal: kit send {series.target} --resume {journal.name}")
+
+    # ------------------------------------------------------------------------------------ after
+
+    def _conclude(self, told: str, mail: Mail, profile: Profile, arrived: str = "") -> None:
+        self.status.value = ""
+        self._told.value = told
+        first = next((n for n, step in enumerate(self._steps) if step.name == "message"), len(self._steps))
+        end = self._steps[: first + 1] if self.count.value > 1 else self._steps
+        if end:
+            draw(self.figure, end)
+            _display(self._clock, True)
+        self._more.value = facts_html(facts(mail, self._steps, profile)) + folded("What was said", steps_html(self._steps)) + arrived
+
+    def _explain(self, _: Any = None) -> None:
+        text = self.headers.value
+        sent = self.result if isinstance(self.result, SendResult) else None
+        self._explained.value = received_html(read_received(text, sent=sent, user=self._user)) if text.strip() else ""
+
+
+def _under_way(done: int, of: int, seconds: float, wait: float) -> str:
+    text = f"{done} of {of}"
+    if seconds > 5:
+        text += f", {done / seconds * 60:.0f} a minute"
+    if wait > 1 and done < of:
+        text += f"; waiting for the limit: the next may go at {datetime.now(UTC) + timedelta(seconds=wait):%H:%M:%S} UTC"
+    return text
+
+
+def _as_arrived(sandbox: Sandbox | None) -> str:
+    """The sandbox's own copy, where there is one."""
+    if sandbox is None or not sandbox.messages:
+        return ""
+    received = sandbox.messages[-1].data.decode("utf-8", "replace").replace("\r\n", "\n")[:100_000]
+    return folded("The message as the sandbox has it", f"<pre class='kit-said'>{escape(received)}</pre>")
+
+
+def _checkbox(text: str) -> w.Checkbox:
+    return w.Checkbox(description=text, indent=False, layout=w.Layout(width="auto"))
+
+
+def _display(widget: w.DOMWidget, wanted: bool) -> None:
+    widget.layout.display = "flex" if wanted else "none"
+
+
+_SOMEBODY: Final = Profile(host=HOST, port=587, security=Security.STARTTLS, user="somebody@example.test")

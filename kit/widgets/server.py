@@ -107,6 +107,26 @@ class ServerForm(w.VBox):
         self._secret = None
         self.password.status = "not needed: the sandbox has one of its own" if self.kind.value in self._scenarios else ""
 
+    @property
+    def in_sandbox(self) -> bool:
+        """One of the sandbox's servers is chosen."""
+        return self.kind.value in self._scenarios
+
+    def profile(self) -> Profile:
+        """The server that is not the sandbox's, as far as it is filled in.
+
+        Raises:
+            UsageError: a field is wrong.
+        """
+        return self._profiles.get(self.kind.value) or build_profile(
+            host=self.host.value.strip(),
+            port=self.port.value,
+            security=self.security.value,
+            user=self.user.value.strip() or None,
+            mechanism=None if self.mechanism.index == 0 else self.mechanism.value,
+            cert_file=self.cert.value.strip() or None,
+        )
+
     @asynccontextmanager
     async def choice(self) -> AsyncIterator[Chosen]:
         """What the form names, for as long as it is used: a sandbox runs until then.
@@ -120,14 +140,7 @@ class ServerForm(w.VBox):
                 budget = Path(sandbox.ca_file).with_name("attempts.sqlite")
                 yield Chosen(profile=sandbox.profile(), secret=self._secret or sandbox.password, sandbox=sandbox, budget=budget)
             return
-        profile = self._profiles.get(kind) or build_profile(
-            host=self.host.value.strip(),
-            port=self.port.value,
-            security=self.security.value,
-            user=self.user.value.strip() or None,
-            mechanism=None if self.mechanism.index == 0 else self.mechanism.value,
-            cert_file=self.cert.value.strip() or None,
-        )
+        profile = self.profile()
         secret = self._secret
         if secret is None and profile.user:
             secret = await asyncio.to_thread(get_secret, profile)

@@ -20,13 +20,6 @@ from kit.widgets.fit import Fit
 _ALL: Final = "all"
 _FAILED: Final = "all that failed"
 _PERIODS: Final = {"the whole log": None, "its last day": timedelta(days=1), "its last 7 days": timedelta(days=7), "from … to": timedelta()}
-# Plotly's tool bar would offer to upload the chart to Plotly's own server: nothing of a log leaves by a slip of the mouse (law 8).
-_CONFIG: Final = {
-    "responsive": True,
-    "displaylogo": False,
-    "plotlyServerURL": "",
-    "modeBarButtonsToRemove": ["sendChartToCloud", "select2d", "lasso2d"],
-}
 
 
 class TrendPanel(w.VBox):
@@ -49,8 +42,7 @@ class TrendPanel(w.VBox):
         self.user = w.Combobox(description="User", placeholder="everyone", options=_present(self._frame["user"], 2000))
         self.address = w.Combobox(description="Address", placeholder="any", options=_present(self._frame["client_ip"], 2000))
         self.reset = w.Button(description="Show all", tooltip="Take every filter off")
-        self.figure = go.FigureWidget(at_home(_empty_chart(self._causes())))
-        self.figure._config = _CONFIG  # noqa: SLF001 - plotly has no public name for it in a widget
+        self.figure = at_home(_empty_chart(self._causes()))
         self._summary, self._users, self._addresses = w.HTML(), w.HTML(), w.HTML()
         self._filters = (self.period, self.since, self.until, self.outcome, self.cause, self.user, self.address)
         for control in self._filters:

@@ -1,0 +1,374 @@
+"""The panel of notebook 03, without a browser: what it tells before, under way and afterwards, and that nothing in it can act."""
+
+from __future__ import annotations
+
+import re
+from types import SimpleNamespace
+
+import pytest
+
+import kit
+from kit.auth.budget import account_of
+from kit.model import Profile, Reply, Security, SendResult, Step
+from kit.profiles import save_profile
+from kit.sending.journal import State, unfinished
+from kit.sending.samples import build, samples
+from kit.sending.story import answers, facts, stopped, timeline
+from kit.widgets.clock import clock, draw
+from kit.widgets.send import SendPanel
+from tests.live.check_servers import make_pki, serve, smtp
+from tests.widgets.pages import assert_harmless, shown, state
+from tests.widgets.test_server_panels import CANARY, choose, press, type_secret, until
+from tests.widgets.test_trend_panel import HOSTILE
+
+EML = b"From: ann@example.test\r\nTo: bob@example.test\r\nSubject: made by hand\r\n\r\nHello.\r\n"
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(monkeypatch, tmp_path):
+    monkeypatch.setenv("KIT_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.setenv("KIT_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+
+
+def is_shown(root, wanted) -> bool:
+    """Whether a widget and all around it are on the page."""
+    if root.layout is not None and getattr(root.layout, "display", None) == "none":
+        return False
+    return root is wanted or any(is_shown(child, wanted) for child in getattr(root, "children", ()))
+
+
+def upload(panel: SendPanel, name: str, octets: bytes) -> None:
+    panel.message.kind.value = "file"
+    panel.message._take({"new": (SimpleNamespace(name=name, content=memoryview(octets)),)})
+
+
+def bars(panel: SendPanel) -> dict[str, tuple[float, float]]:
+    """Beginning and length of each bar, in milliseconds."""
+    return {
+        name: (began, length)
+        for trace in panel.figure.data
+        for name, began, length in zip(trace.y or (), trace.base or (), trace.x or (), strict=True)
+    }
+
+
+# ------------------------------------------------------------------------------------------------ before
+
+
+def test_what_is_not_needed_yet_is_not_shown():
+    panel = SendPanel()
+    calm = [panel.figure, panel.headers, panel.cancel, panel.progress, panel.first, panel.message.upload, panel.message.size]
+    assert [widget for widget in calm if is_shown(panel, widget)] == []
+    assert is_shown(panel, panel.button)
+    assert panel.plan.value == ""
+
+
+@pytest.mark.parametrize("sample", samples(), ids=lambda sample: sample.kind)
+def test_each_message_says_what_it_shows_and_what_its_refusal_would_mean(sample):
+    panel = SendPanel()
+    panel.message.kind.value = sample.kind
+    assert sample.shows in shown(panel)
+    assert sample.refused in shown(panel)
+    assert is_shown(panel, panel.message.size) == (sample.kind == "attachment")
+    assert is_shown(panel, panel.message.other) == (sample.kind in ("other-from", "reply-to"))
+
+
+def test_the_plan_of_a_series_names_its_length_and_whose_limit_that_is():
+    panel = SendPanel()
+    panel.count.value = 40
+    # Thirty go at once, and each of the other ten a minute after one of them.
+    assert "40 messages to 40 recipients" in panel.plan.value
+    assert "one connection" in panel.plan.value
+    assert "60 s, as the limit is 30 in a minute" in panel.plan.value
+    panel.message.recipient.value = "a@example.test, b@example.test"
+    assert "80 recipients" in panel.plan.value
+    panel.message.recipient.value = "a@"
+    assert panel.plan.value == ""
+
+
+def test_the_plan_of_a_real_server_is_that_of_its_own_limits():
+    panel = SendPanel()
+    choose(panel, "another server")
+    panel.count.value = 40
+    assert panel.plan.value == ""
+    panel.form.host.value, panel.form.user.value = "smtp.office365.com", "ann@example.com"
+    assert "30 in a minute" in panel.plan.value
+    assert "the kit's own caution" not in panel.plan.value
+
+
+def test_making_a_plan_in_the_sandbox_leaves_nothing_behind(tmp_path):
+    SendPanel().count.value = 5
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_file_is_judged_as_soon_as_it_is_there():
+    panel = SendPanel()
+    upload(panel, "ok<b>.eml", EML)
+    assert "from ann@example.test to bob@example.test" in shown(panel)
+    assert not is_shown(panel, panel.count)  # its Message-ID would be the same in each
+    upload(panel, "bad.eml", EML.replace(b"Hello", b"\r.\rHello"))
+    assert "Problem: bad.eml" in shown(panel)
+    assert_harmless(panel)
+
+
+# ------------------------------------------------------------------------------------------------ one message
+
+
+async def test_a_message_that_arrives_is_explained_with_its_time_line():
+    panel = SendPanel()
+    panel.message.subject.value = "<b>Grüße</b>"
+    panel.message.recipient.value = "colleague@example.test"
+    await press(panel)
+    assert panel.result.accepted == ("colleague@example.test",)
+    page = shown(panel)
+    assert panel.result.queue_id in page
+    assert panel.result.message_id in page
+    assert "you@example.test: the same as who signed in" in page
+    assert "TLSv1.3" in page
+    assert is_shown(panel, panel.figure)
+    assert is_shown(panel, panel.headers)
+    drawn = bars(panel)
+    assert min(drawn, key=lambda name: drawn[name]) == "name to address"
+    assert {"TLS handshake", "sign-in", "recipient", "content"} <= drawn.keys()
+    assert sum(length for _, length in drawn.values()) == pytest.approx(1000 * sum(step.seconds for step in panel.result.steps))
+    assert_harmless(panel)
+
+
+async def test_a_dry_run_sends_nothing_and_says_so():
+    panel = SendPanel()
+    panel.dry_run.value = True
+    await press(panel)
+    assert panel.result.queue_id is None
+    assert "data" not in [step.name for step in panel.result.steps]
+    assert "would take the message" in shown(panel)
+    assert not is_shown(panel, panel.headers)
+
+
+async def test_a_file_goes_out_as_it_is():
+    panel = SendPanel()
+    upload(panel, "made.eml", EML)
+    await press(panel)
+    assert panel.result.accepted == ("bob@example.test",)
+    assert "Subject: made by hand" in shown(panel)
+    assert "ann@example.test: another than you@example.test" in shown(panel)
+
+
+async def test_what_a_refusal_of_this_kind_means_is_said():
+    panel = SendPanel()
+    choose(panel, "refused after the whole message")
+    panel.message.kind.value = "gtube"
+    await press(panel)
+    assert panel.result.rejected == ("you@example.test",)
+    assert "Where a plain message is taken and this one is not: The filter works" in shown(panel)
+    assert not is_shown(panel, panel.headers)
+    assert panel.figure.data[1].y == ("content",), "what failed has a trace of its own"
+    assert panel.figure.data[1].text[0].endswith("failed")
+
+
+async def test_no_file_and_hostile_input_are_said_and_nothing_is_tried():
+    panel = SendPanel()
+    panel.message.recipient.value = '"><img src=x onerror=alert(1)>@example.test'
+    await press(panel)
+    assert panel.result is None
+    assert "Problem:" in panel.status.value
+    panel.message.kind.value = "file"
+    await press(panel)
+    assert "no file is chosen" in panel.status.value
+    assert_harmless(panel)
+
+
+async def test_in_the_sandbox_first(monkeypatch, tmp_path):
+    pki = make_pki(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", pki.ca_file)
+    panel = SendPanel()
+    async with serve(smtp(), tls=pki.server()) as server:
+        choose(panel, "another server")
+        panel.form.host.value, panel.form.security.value, panel.form.port.value = "127.0.0.1", "tls", server.port
+        panel.message.sender.value, panel.message.recipient.value = "ann@example.com", "bob@example.com"
+        panel.first.value = True
+        await press(panel)
+        assert "The sandbox took it." in shown(panel)
+        assert panel.result is not None
+        panel.message.kind.value, panel.message.size.value = "attachment", 6_000_000  # the sandbox takes five
+        heard = len(server.heard)
+        await press(panel)
+        assert "the real server was not asked" in shown(panel)
+        assert (panel.result, len(server.heard)) == (None, heard)
+    assert_harmless(panel)
+
+
+async def test_a_message_that_is_cancelled_says_whether_it_was_sent():
+    panel = SendPanel()
+    choose(panel, "no greeting")
+    panel.button.click()
+    await until(lambda: "connect" in shown(panel))
+    panel.cancel.click()
+    await until(lambda: not panel.button.disabled)
+    assert "stopped before the content went out" in shown(panel)
+    assert not is_shown(panel, panel.cancel)
+
+
+# ------------------------------------------------------------------------------------------------ a series
+
+
+async def test_a_series_goes_over_one_connection(tmp_path):
+    panel = SendPanel()
+    panel.count.value = 3
+    await press(panel)
+    assert [entry.state for entry in panel.result.entries] == [State.ACCEPTED] * 3
+    assert panel.result.connections == 1
+    assert "3 taken, of 3 messages" in shown(panel)
+    assert all(entry.queue_id in shown(panel) for entry in panel.result.entries)
+    assert len({entry.message_id for entry in panel.result.entries}) == 3
+    assert "content" in bars(panel)
+    assert "content 2" not in bars(panel), "the connection and the first message are enough of a picture"
+    assert not (tmp_path / "state").exists(), "the sandbox's pace and journal end with it"
+    assert_harmless(panel)
+
+
+async def test_a_series_that_is_cancelled_says_what_was_sent_and_what_not():
+    panel = SendPanel()
+    panel.count.value = 32  # thirty go at once, then the limit holds
+    panel.button.click()
+    await until(lambda: "waiting for the limit" in shown(panel))
+    assert is_shown(panel, panel.cancel)
+    assert (panel.progress.value, panel.progress.max) == (30, 32)
+    panel.cancel.click()
+    await until(lambda: not panel.button.disabled)
+    assert "30 taken, 2 not sent, of 32 messages" in shown(panel)
+    assert not is_shown(panel, panel.progress)
+    assert "you@example.test: the same as who signed in" in shown(panel)
+
+
+async def test_the_journal_of_a_real_server_holds_what_is_left(monkeypatch):
+    async with kit.open_sandbox() as real:
+        save_profile(
+            Profile(name="real", host="127.0.0.1", port=real.port, security=Security.STARTTLS, user=real.user, ca_file=real.ca_file)
+        )
+        panel = SendPanel()
+        choose(panel, "profile: real")
+        type_secret(panel, real.password.reveal())
+        panel.count.value = 32
+        panel.button.click()
+        await until(lambda: "waiting for the limit" in shown(panel))
+        panel.cancel.click()
+        await until(lambda: not panel.button.disabled)
+        assert len(real.messages) == 30
+    ((name, series),) = unfinished().items()
+    assert f"kit send real --resume {name}" in shown(panel)
+    assert (series.messages, series.account) == (32, account_of(panel.form.profile()))
+    assert real.password.reveal() not in state(panel)
+
+
+# ------------------------------------------------------------------------------------------------ afterwards
+
+
+async def test_pasted_headers_are_explained_and_compared():
+    panel = SendPanel()
+    await press(panel)
+    trace = re.search(r"[0-9a-f]{12}", panel.result.message_id)[0]
+    lines = (
+        "Authentication-Results: mx.example.net; spf=pass smtp.mailfrom=you@example.test; dmarc=pass header.from=example.test",
+        "Received: from mail.example.test (mail.example.test [192.0.2.1]) by mx.example.net with ESMTPS; Tue, 24 Nov 2026 10:00:02 +0000",
+        f"Message-ID: {panel.result.message_id}",
+        f"X-Kit-Trace: {trace}",
+        "From: you@example.test",
+        "Subject: <img src=x onerror=alert(1)>",
+    )
+    panel.headers.value = "\n".join(lines)
+    assert "dmarc" in panel._explained.value
+    assert "mx.example.net" in panel._explained.value
+    other = "\n".join(lines).replace(panel.result.message_id, "<other@example.test>").replace(trace, "0" * 12)
+    same = panel._explained.value
+    panel.headers.value = other
+    assert panel._explained.value != same, "another message is not taken for this one"
+    assert_harmless(panel)
+    panel.headers.value = ""
+    assert panel._explained.value == ""
+
+
+def test_a_saved_password_is_no_part_of_the_page():
+    panel = SendPanel()
+    type_secret(panel, CANARY)
+    assert CANARY not in state(panel)
+
+
+@pytest.mark.parametrize("words", HOSTILE)
+def test_a_hostile_conversation_does_not_act_under_the_pointer(words):
+    figure = clock()
+    draw(figure, [Step(name=words, seconds=0.1, ok=False, sent=words, reply=Reply(code=535, lines=(words,)), detail=words)])
+    text = figure.data[1].hovertext[0] + figure.data[1].y[0]
+    assert set(re.findall(r"<[^>]*>?", text)) <= {"<br>"}
+    assert all(character.isprintable() for character in text)
+
+
+# ------------------------------------------------------------------------------------------------ what it was like (pure)
+
+
+def step(name: str, seconds: float = 0.5, *, ok: bool = True, sent: str | None = None, said: str = "250 Ok") -> Step:
+    return Step(name=name, seconds=seconds, ok=ok, sent=sent, reply=Reply(code=int(said[:3]), lines=(said[4:],)))
+
+
+def result(*steps: Step, accepted: tuple[str, ...] = (), rejected: tuple[str, ...] = ()) -> SendResult:
+    return SendResult(
+        target="t", host="mx.example.com", port=587, security=Security.STARTTLS, steps=steps, attempt=None, findings=(),
+        message_id="<1@example.com>", queue_id=None, accepted=accepted, rejected=rejected, round_trips=0,
+    )  # fmt: skip
+
+
+def test_steps_stand_one_behind_the_other_on_the_clock():
+    spans = timeline([step("connect", 0.5), step("ehlo", 0.25), step("ehlo", 1.0)])
+    assert [(span.name, span.began, span.seconds) for span in spans] == [("connect", 0, 0.5), ("ehlo", 0.5, 0.25), ("ehlo 2", 0.75, 1.0)]
+
+
+def test_each_recipient_has_the_answer_that_decided():
+    asked = (step("mail"), step("rcpt", sent="RCPT TO:<a@x.test>"), step("rcpt", ok=False, sent="RCPT TO:<b@x.test>", said="550 nobody"))
+    assert answers(result(*asked, step("message"), accepted=("a@x.test",), rejected=("b@x.test",))) == (
+        ("a@x.test", True, "250 Ok"),
+        ("b@x.test", False, "550 nobody"),
+    )
+    spam = step("message", ok=False, said="554 spam")
+    assert answers(result(*asked, spam, rejected=("a@x.test", "b@x.test"))) == (
+        ("a@x.test", False, "554 spam"),
+        ("b@x.test", False, "550 nobody"),
+    )
+    assert answers(result(step("auth", ok=False, said="535 no"))) == ()
+
+
+@pytest.mark.parametrize(
+    ("user", "said"),
+    [("Ann@Example.com", "the same as who signed in"), ("bob@example.com", "another than bob@example.com"), ("ann", "is no mail address")],
+)
+def test_from_is_compared_with_who_signed_in(user, said):
+    profile = Profile(host="mx.example.com", port=587, security=Security.STARTTLS, user=user)
+    mail = build("plain", "ann@example.com", ["c@example.com"])
+    signed_in = [step("auth", sent="AUTH SCRAM-SHA-256 ***", said="334 x"), step("auth", sent="***", said="235 ok")]
+    rows = dict(facts(mail, signed_in, profile))
+    assert said in rows["From"]
+    assert rows["Signed in"] == f"as {user}, with SCRAM-SHA-256"
+    rows = dict(facts(mail, [step("auth", ok=False, sent="AUTH PLAIN ***", said="535 no")], profile))
+    assert rows["Signed in"].startswith("not")
+    assert said not in rows["From"]
+
+
+def test_another_from_than_the_envelopes_sender_is_told():
+    mail = build("other-from", "ann@example.com", ["c@example.com"], other="boss@example.com")
+    rows = dict(facts(mail, [], Profile(host="mx.example.com", port=587, security=Security.NONE)))
+    assert rows["From"] == "boss@example.com"
+    assert rows["Envelope's sender"].startswith("ann@example.com")
+    assert "everybody" in rows["Protected by TLS"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        ([], "nothing was sent"),
+        ([step("mail"), step("rcpt")], "nothing was sent"),
+        ([step("data", ok=False, said="451 later")], "nothing was sent"),
+        ([step("data", said="354 go on")], "perhaps"),
+        ([step("data", said="354 go on"), step("message")], "The server took the message"),
+    ],
+)
+def test_what_is_said_of_a_message_that_was_stopped(steps, said):
+    mail = build("plain", "ann@example.com", ["c@example.com"])
+    assert said in stopped(mail, steps, Profile(host="mx.example.com", port=587, security=Security.TLS)).title
