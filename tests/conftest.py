@@ -46,6 +46,7 @@ NEEDS = {
 }
 _left_out: dict[str, list[str]] = defaultdict(list)
 _sign_ins: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+_round_trips: dict[tuple[str, ...], tuple[int, int]] = {}
 
 
 def _which(name: str) -> str | None:
@@ -84,12 +85,26 @@ def signed_in(request: pytest.FixtureRequest) -> Callable[[str, str, str], None]
     return tell
 
 
+@pytest.fixture
+def round_trips() -> Callable[..., None]:
+    """Tells how often a server was waited for in one test send, and the least that the protocol allows, for the table at the end."""
+
+    def tell(*what: str, counted: int, least: int) -> None:
+        _round_trips[what] = counted, least
+
+    return tell
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if _sign_ins:
         terminalreporter.section("sign-ins of this run, with the right secret and with a wrong one", sep="-")
         for between, mechanisms in sorted(_sign_ins.items()):
             for mechanism, outcomes in sorted(mechanisms.items()):
                 terminalreporter.write_line(f"  {between:<34} {mechanism:<14} {', '.join(sorted(outcomes))}")
+    if _round_trips:
+        terminalreporter.section("round trips of one test send, and the least that the protocol allows (TLS handshakes aside)", sep="-")
+        for what, (counted, least) in sorted(_round_trips.items()):
+            terminalreporter.write_line("  " + "".join(f"{word:<15}" for word in what) + f"{counted:>3}{least:>5}")
     for need, tests in sorted(_left_out.items()):
         terminalreporter.section(f"left out for want of {need}: {len(tests)}", sep="-")
         terminalreporter.write_line(f"to run them: {NEEDS[need][1]}")

@@ -28,7 +28,10 @@ _IN_A_NAMESPACE = ("unshare", "--mount")
 @dataclass(frozen=True, kw_only=True)
 class Exim:
     """Where it is. `port` takes STARTTLS, `tls_port` speaks TLS from the first byte. Clients are asked for a certificate by
-    `clients`; at `strict_port`, which takes STARTTLS, nobody gets on without one."""
+    `clients`; at `strict_port`, which takes STARTTLS, nobody gets on without one.
+
+    Mail to the user comes into `mailbox`; mail to grey@ too, but while there is the file `busy` that is put off, by 451.
+    """
 
     port: int
     tls_port: int
@@ -36,6 +39,8 @@ class Exim:
     clients: Signed
     ca_file: str
     log_file: Path
+    mailbox: Path
+    busy: Path
     host: str = "localhost"
 
     def wait_for(self, text: str, *, after: int, seconds: float = 10) -> str:
@@ -66,7 +71,7 @@ def _number() -> int | None:
 
 @contextlib.contextmanager
 def exim() -> Iterator[Exim]:
-    """PLAIN, LOGIN and CRAM-MD5 under TLS, for one user; EXTERNAL for whose certificate is good."""
+    """PLAIN, LOGIN and CRAM-MD5 under TLS, for one user; EXTERNAL for whose certificate is good. PIPELINING, but not for 127.0.0.2."""
     binary = find_exim()
     assert binary
     with tempfile.TemporaryDirectory(prefix="kit-exim-") as made:
@@ -78,7 +83,14 @@ def exim() -> Iterator[Exim]:
         clients = certify("the clients' authority", authority=True)
         (folder / "tls/clients.pem").write_bytes(clients.pem)
         names = ("port", "tls_port", "strict_port")
-        server = Exim(**dict(zip(names, ports, strict=True)), clients=clients, ca_file=str(ca_file), log_file=folder / "log-main")
+        server = Exim(
+            **dict(zip(names, ports, strict=True)),
+            clients=clients,
+            ca_file=str(ca_file),
+            log_file=folder / "log-main",
+            mailbox=folder / "mail/new",
+            busy=folder / "busy",
+        )
         start = [binary, "-bdf", "-C", str(folder / "conf")]
         if (number := _number()) is None:
             number = _NOBODY_ELSE
@@ -89,10 +101,11 @@ def exim() -> Iterator[Exim]:
         (folder / "spool").mkdir()
         server.log_file.touch()
         (folder / "conf").write_text(f"""
+exim_path = {binary}
 primary_hostname = mx.example.test
 spool_directory = {folder}/spool
 log_file_path = {folder}/log-%s
-log_selector = +smtp_no_mail +pid
+log_selector = +smtp_no_mail +pid +millisec
 local_interfaces = 127.0.0.1
 daemon_smtp_ports = {server.port} : {server.tls_port} : {server.strict_port}
 tls_on_connect_ports = {server.tls_port}
@@ -101,11 +114,32 @@ tls_verify_certificates = {folder}/tls/clients.pem
 tls_try_verify_hosts = *
 tls_verify_hosts = ${{if eq{{$received_port}}{{{server.strict_port}}}{{*}}}}
 tls_advertise_hosts = *
+acl_smtp_rcpt = acl_check_rcpt
 auth_advertise_hosts = ${{if def:tls_in_cipher {{*}}}}
 host_lookup =
 rfc1413_hosts =
 pipelining_connect_advertise_hosts =
-acl_smtp_rcpt = deny
+pipelining_advertise_hosts = !127.0.0.2
+deliver_drop_privilege
+smtp_accept_queue_per_connection = 0
+begin acl
+acl_check_rcpt:
+  deny recipients = policy@example.test
+    message = 5.7.1 Not from you
+  defer recipients = grey@example.test
+    condition = ${{if exists{{{server.busy}}}}}
+    message = Greylisted, try again in 2 seconds
+  accept recipients = {USER}@example.test : grey@example.test
+  deny message = 5.1.1 No such user here
+begin routers
+all:
+  driver = accept
+  transport = maildir
+begin transports
+maildir:
+  driver = appendfile
+  directory = {folder}/mail
+  maildir_format
 begin authenticators
 PLAIN:
   driver = plaintext

@@ -27,7 +27,7 @@ _USERS = {"opensmtpd": 64_123, "opensmtpq": 64_124, USER: 64_125}
 @dataclass(frozen=True, kw_only=True)
 class OpenSmtpd:
     """Where it is. `port` takes STARTTLS, `tls_port` speaks TLS from the first byte; both take mail of whoever signed in.
-    `plain_port` has neither TLS nor AUTH."""
+    `plain_port` has neither TLS nor AUTH, and takes mail from 127.0.0.2 alone."""
 
     port: int
     tls_port: int
@@ -55,7 +55,8 @@ def find_opensmtpd(release: str) -> Path | None:
 
 @contextlib.contextmanager
 def opensmtpd(release: str = "trixie") -> Iterator[OpenSmtpd]:
-    """PLAIN and LOGIN, which is all it has, under TLS, for one user. Mail to that user is delivered, mail to others refused."""
+    """PLAIN and LOGIN, which is all it has, under TLS, for one user. Mail to that user is delivered, mail to others refused: by the
+    server, and to policy@ by a rule."""
     unpacked = find_opensmtpd(release)
     assert unpacked
     with tempfile.TemporaryDirectory(prefix="kit-opensmtpd-") as made, contextlib.ExitStack() as stack:
@@ -99,11 +100,13 @@ def _configure(root: Path, server: OpenSmtpd, server_file: str) -> None:
 pki mx.example.test cert "{server_file}"
 pki mx.example.test key "{server_file}"
 table credentials file:/etc/credentials
-listen on 127.0.0.1 port {server.port} hostname mx.example.test tls pki mx.example.test auth <credentials>
-listen on 127.0.0.1 port {server.tls_port} hostname mx.example.test smtps pki mx.example.test auth <credentials>
+filter policy phase rcpt-to match rcpt-to {{ "policy@example.test" }} reject "554 5.7.1 Not from you"
+listen on 127.0.0.1 port {server.port} hostname mx.example.test filter policy tls pki mx.example.test auth <credentials>
+listen on 127.0.0.1 port {server.tls_port} hostname mx.example.test filter policy smtps pki mx.example.test auth <credentials>
 listen on 127.0.0.1 port {server.plain_port} hostname mx.example.test
 action deliver maildir
 match auth from any for domain example.test action deliver
+match from src 127.0.0.2 for domain example.test action deliver
 """,
     }.items():
         (root / "etc" / name).write_text(text)

@@ -84,6 +84,7 @@ def postfix_with_dovecot(
     stamp: Callable[[], str] = lambda: datetime.now(UTC).isoformat(timespec="microseconds"),
     mechanisms: str = "plain login cram-md5",
     token_key: bytes | None = None,
+    settings: str = "",
 ) -> Iterator[Servers]:
     """The two servers, for as long as the block lasts.
 
@@ -92,6 +93,7 @@ def postfix_with_dovecot(
         stamp: gives the time that a line is logged with.
         mechanisms: in Dovecot's spelling. With external both servers ask for certificates, and Dovecot lets in whom one names.
         token_key: with it they take bearer tokens too, JWTs signed with it by HS256.
+        settings: more lines for Postfix's main.cf.
     """
     ports = _free_ports()
     # A short name, for a Unix socket's path has at most 107 characters.
@@ -111,7 +113,7 @@ def postfix_with_dovecot(
             users={f"{name}@{DOMAIN}": password for name, password in users.items()},
             **{f"{name}_port": port for name, port in ports.items()},
         )
-        _configure_postfix(servers, server_file, mechanisms)
+        _configure_postfix(servers, server_file, mechanisms, settings)
         _configure_dovecot(servers, server_file, mechanisms, token_key)
         _run(folder, *prefix, "postfix", "-c", str(folder / "postfix"), "check")  # makes the folder in which Dovecot opens a socket
         _run(folder, *prefix, "dovecot", "-c", str(folder / "dovecot/dovecot.conf"))
@@ -228,7 +230,7 @@ passdb {{
 """
 
 
-def _configure_postfix(servers: Servers, server_file: Path, mechanisms: str) -> None:
+def _configure_postfix(servers: Servers, server_file: Path, mechanisms: str, settings: str) -> None:
     folder, conf = servers.folder, servers.folder / "postfix"
     conf.mkdir()
     (folder / "data").mkdir()
@@ -276,6 +278,7 @@ smtpd_hard_error_limit = 2000
 smtpd_error_sleep_time = 0
 smtpd_peername_lookup = no
 service_throttle_time = 1s
+{settings}
 """)
     (conf / "master.cf").write_text(f"""
 127.0.0.1:{servers.smtp_port} inet n - n - 100 smtpd
