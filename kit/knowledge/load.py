@@ -11,6 +11,17 @@ from kit.errors import KnowledgeError
 
 
 @cache
+def load_tables(folder: str) -> dict[str, dict[str, Any]]:
+    """The tables in a folder, by name.
+
+    Raises:
+        KnowledgeError: one of them does not parse.
+    """
+    names = sorted(path.name.removesuffix(".toml") for path in (files("kit.knowledge") / folder).iterdir() if path.name.endswith(".toml"))
+    return {name: load_table(f"{folder}/{name}") for name in names}
+
+
+@cache
 def load_table(name: str) -> dict[str, Any]:
     """The table `name` (without `.toml`) as TOML has it.
 

@@ -1,15 +1,15 @@
-"""Line classes, from `knowledge/log_lines.toml` to compiled patterns."""
+"""Line classes, from `knowledge/log_lines` to compiled patterns."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
 from kit.errors import KnowledgeError
-from kit.knowledge.load import load_table
+from kit.knowledge.load import load_table, load_tables
 from kit.model import Cause, Outcome
 
 # A line in canonical form is "TIME HOST PROGRAM[PID]: message". The time is RFC 3164's or ISO 8601's.
@@ -29,6 +29,11 @@ ROLES: Final[dict[str, tuple[str, ...]]] = {
     "ended": ("host", "total", *_SESSION),
     "refused": ("host", "reason", *_SESSION),
     "ended-refused": ("host", "reason", *_SESSION),
+    "attempt": ("host", "process", "driver", "reason", *_SESSION, *_CLIENT, "helo"),
+    "opens": ("origin", "session", *_CLIENT, "helo", "tls"),
+    "try": ("host", "origin", "driver", "reason", *_SESSION),
+    "again": ("host", "origin", "driver", "reason", *_SESSION),
+    "closes": ("origin", "session"),
     "none": (),
 }
 _NAMED: Final = re.compile(r"\(\?P<(\w+)>")
@@ -47,6 +52,8 @@ class LineClass:
 
     Attributes:
         needle: a literal that each of its lines holds.
+        frequent: it is looked for in every line.
+        service: where its lines do not name one.
         fields: names of what the pattern finds, in the order of a row; the time comes first.
         match: rows of a text of joined lines, one a line; a line that is of another class gives a row of empty texts.
         reasons: text found in the line's reason → how the try ended; the first that fits wins.
@@ -56,6 +63,8 @@ class LineClass:
     software: str
     role: str
     needle: bytes
+    frequent: bool
+    service: str | None
     outcome: Outcome
     cause: Cause
     reasons: tuple[tuple[str, Outcome, Cause], ...]
@@ -72,35 +81,52 @@ class LineClass:
 
 @cache
 def line_classes() -> tuple[LineClass, ...]:
-    """All line classes, in the order of the table.
+    """All line classes.
 
     Raises:
         KnowledgeError: an entry is wrong.
     """
-    table = load_table("log_lines")
-    return tuple(_line_class(entry, table["program"]) for entry in table["class"])
+    return tuple(_line_class(entry, table, name) for name, table in load_tables("log_lines").items() for entry in table.get("class", ()))
 
 
 @cache
 def suspicion() -> tuple[str, ...]:
     """The literals that make a line suspect of being about authentication."""
-    return tuple(load_table("log_lines")["suspicion"]["needles"])
+    return tuple(load_table("log_lines/common")["suspicion"]["needles"])
 
 
-def _line_class(entry: dict[str, Any], programs: dict[str, str]) -> LineClass:
+def needles_at_once(classes: Sequence[LineClass]) -> list[bytes]:
+    """What is looked for in every line: the frequent classes' needles, the longest first, for the first that a line holds decides which
+    classes it is tried against; then what makes a line suspect; then the needles of other classes whose lines need not be suspect.
+    """
+    words = [word.encode() for word in suspicion()]
+    frequent = sorted((c.needle for c in classes if c.frequent), key=len, reverse=True)
+    others = (c.needle for c in classes if not any(word in c.needle for word in words))
+    return list(dict.fromkeys([*frequent, *words, *others]))
+
+
+@cache
+def services() -> dict[str, str | None]:
+    """What servers call a service → the service; None where the name does not tell."""
+    return {raw: service or None for table in load_tables("log_lines").values() for raw, service in table.get("service", {}).items()}
+
+
+def _line_class(entry: dict[str, Any], table: dict[str, Any], name: str) -> LineClass:
     try:
-        program, role = programs[entry["program"]], entry["role"]
+        role = entry["role"]
         wanted = ("time", *ROLES[role])
         # Groups that the role has no use for are not captured. A line of another class still gives a row, an empty one, so
         # that rows and lines stay one to one; the empty group at the end makes each row a tuple.
-        text = rf"^{envelope(program)}(?:{entry['pattern']})()$|^.*$"
+        text = rf"^{envelope(entry.get('program', table['program']))}(?:{entry['pattern']})()$|^.*$"
         text = _NAMED.sub(lambda group: group[0] if group[1] in wanted else "(?:", text)
         pattern = re.compile(text, re.MULTILINE | re.ASCII)
         return LineClass(
             id=entry["id"],
-            software=entry["software"],
+            software=table["software"],
             role=role,
             needle=entry["needle"].encode("ascii"),
+            frequent=entry.get("frequent", False),
+            service=entry.get("service"),
             outcome=Outcome(entry.get("outcome", "success")),
             cause=Cause(entry.get("cause", "none")),
             reasons=tuple((r["text"], Outcome(r["outcome"]), Cause(r["cause"])) for r in entry.get("reasons", ())),
@@ -109,5 +135,5 @@ def _line_class(entry: dict[str, Any], programs: dict[str, str]) -> LineClass:
         )
     except (KeyError, ValueError, re.error) as fault:
         raise KnowledgeError(
-            f"the entry {entry.get('id')!r} is wrong ({fault})", where="kit/knowledge/log_lines.toml", next_step="Please report it"
+            f"the entry {entry.get('id')!r} is wrong ({fault})", where=f"kit/knowledge/log_lines/{name}.toml", next_step="Please report it"
         ) from fault

@@ -28,6 +28,7 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "client_ip": (),
     "client_port": (),
     "client_name": ("unknown",),
+    "helo": (),
     "mechanism": (),
     "tls": (),
     "session": (),
@@ -69,7 +70,7 @@ def say(events: Events) -> dict[str, Texts | str]:
     line_class, found = events.line_class, events.columns
     said: dict[str, Texts | str] = {name: _CLEAN[name](texts) if name in _CLEAN else texts for name, texts in found.items()}
     said |= {"server": line_class.software, "outcome": line_class.outcome.value, "cause": line_class.cause.value}
-    if raw := found.get("program") or found.get("service"):
+    if raw := line_class.service or found.get("program") or found.get("service"):
         said["service_raw"] = raw
     if drivers := found.get("driver"):
         said["mechanism"] = [driver.upper() if driver in _MECHANISMS else None for driver in drivers]

@@ -3,8 +3,8 @@
     block ─► needles (one pass) ─► candidate lines ─► one findall a class ─► rows
                                                    └► of no class: suspect? ─► not understood, else other
 
-A candidate that its needle's class does not match is brought into canonical form and tried against every class, so that
-the needles decide about speed only, never about the answer.
+What stands in a line as it is, and is frequent, is found at once. Any other candidate is brought into canonical form and tried against
+every class whose needle it holds, and a line of a class always holds its needle: they decide about speed only, never about the answer.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import ahocorasick_rs
 import numpy as np
 import numpy.typing as npt
 
-from kit.logs.classes import LineClass, suspicion
+from kit.logs.classes import LineClass, needles_at_once, suspicion
 from kit.logs.clock import UNREADABLE, Clock
 from kit.logs.envelope import canonical, message_of
 from kit.logs.source import Source
@@ -137,16 +137,14 @@ class Scanner:
     """Finds the events of any number of files and keeps the tally."""
 
     def __init__(self, classes: Sequence[LineClass]) -> None:
-        self._classes = classes
         self._suspect = suspicion()
-        # The classes' needles come first, the longest of them before the others: it decides which classes a line is tried against.
-        ordered = list(
-            dict.fromkeys(
-                [*sorted((c.needle for c in classes), key=len, reverse=True), *(s.encode() for s in self._suspect), _BYTES_IN_JSON]
-            )
-        )
-        self._by_needle = [[c for c in classes if c.needle == needle] for needle in ordered]
+        ordered = [*needles_at_once(classes), _BYTES_IN_JSON]
+        self._at_once = [[c for c in classes if c.frequent and c.needle == needle] for needle in ordered]
         self._find = ahocorasick_rs.BytesAhoCorasick(ordered, matchkind=ahocorasick_rs.MatchKind.LeftmostFirst)
+        # The other needles may be many, and are looked for only in what is left then.
+        needles = list(dict.fromkeys(c.needle for c in classes))
+        self._later = [[c for c in classes if c.needle == needle] for needle in needles]
+        self._find_later = ahocorasick_rs.BytesAhoCorasick(needles)
         self.tally = Tally()
 
     def scan(self, source: Source, clock: Clock) -> Iterator[Batch]:
@@ -215,27 +213,40 @@ class Scanner:
 
     def _matches(self, found: _Candidates) -> Iterator[Match]:
         """Gives each candidate its class, and the tally what has none."""
-        needles = np.concatenate(found.needles)
-        missed = yield from self._by_needles(found.lines, needles, np.arange(len(needles)))
+        missed = yield from self._frequent(found.lines, np.concatenate(found.needles))
         if len(missed):
             plain = found.lines.copy()
             for i in missed.tolist():
                 plain[i] = canonical(plain[i])
-            missed = yield from self._by_needles(plain, needles, missed)
-            for line_class in self._classes:
-                missed = yield from _attempt(line_class, plain, missed)
+            missed = yield from self._any(plain, missed)
             self._judge(missed.tolist(), plain, found)
 
-    def _by_needles(self, lines: list[str], needles: Ints, which: Ints) -> Generator[Match, None, Ints]:
-        """Tries each line against the classes of its needle; returns the lines that none of them matched."""
+    def _frequent(self, lines: list[str], needles: Ints) -> Generator[Match, None, Ints]:
+        """Tries each line, as it stands, against the frequent classes of its needle; returns the lines that none of them matched."""
         missed = []
-        chosen = needles[which]
-        for needle in np.unique(chosen).tolist():
-            todo = which[chosen == needle]
-            for line_class in self._by_needle[needle]:
+        for needle in np.unique(needles).tolist():
+            todo = np.flatnonzero(needles == needle)
+            for line_class in self._at_once[needle]:
                 todo = yield from _attempt(line_class, lines, todo)
             missed.append(todo)
-        return np.sort(np.concatenate(missed)) if missed else which
+        return np.sort(np.concatenate(missed))
+
+    def _any(self, lines: list[str], which: Ints) -> Generator[Match, None, Ints]:
+        """Tries lines in canonical form against each class whose needle they hold; returns those that none of them matched."""
+        text = "\n".join([lines[i] for i in which.tolist()]).encode("utf-8", "surrogatepass")
+        hits = self._find_later.find_matches_as_indexes(text, overlapping=True)
+        if not hits:
+            return which
+        numbers, positions, _ = map(_integers, zip(*hits, strict=True))
+        places = np.flatnonzero(np.frombuffer(text, np.uint8) == 10).searchsorted(positions)
+        left = np.ones(len(which), bool)
+        for needle in np.unique(numbers).tolist():
+            of_needle = np.unique(places[numbers == needle])
+            todo = which[of_needle[left[of_needle]]]
+            for line_class in self._later[needle]:
+                todo = yield from _attempt(line_class, lines, todo)
+            left[of_needle] &= np.isin(which[of_needle], todo)
+        return which[left]
 
     def _judge(self, missed: list[int], plain: list[str], found: _Candidates) -> None:
         """Lines of no class: suspect, or merely a host or file that is named like one."""

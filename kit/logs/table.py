@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from kit.logs import arrow
+from kit.logs.classes import services
 from kit.logs.columns import FIELDS, Attempts, Numbers, Words
 from kit.model import Service
 from kit.redact import mask_lines
@@ -40,21 +41,6 @@ SCHEMA: Final = pa.schema(
         pa.field("offset", pa.int64()),
     ]
 )
-
-# What servers call a service. Postfix's name is the syslog_name of its master.cf entry; "postfix" alone, as syslog in
-# RFC 5424 form cuts it, does not tell.
-_SERVICES: Final[dict[str, str | None]] = {
-    "postfix": None,
-    "postfix/smtpd": Service.SMTP.value,
-    "postfix/submission/smtpd": Service.SUBMISSION.value,
-    "postfix/submissions/smtpd": Service.SUBMISSIONS.value,
-    "postfix/smtps/smtpd": Service.SUBMISSIONS.value,
-    "imap": Service.IMAP.value,
-    "pop3": Service.POP3.value,
-    "submission": Service.SUBMISSION.value,
-    "managesieve": Service.SIEVE.value,
-    "sieve": Service.SIEVE.value,
-}
 
 ROWS: Final = 1 << 16
 """Rows of a table, about: each further table costs its readers and writers something."""
@@ -110,8 +96,7 @@ class Portion:
     def table(self) -> pa.Table:
         """A table of SCHEMA."""
         words = {field: _Encoded.of(np.concatenate(self._numbers[field]), words.names()) for field, words in self._words.items()}
-        words["service"] = words["service_raw"].mapped(lambda raw: _SERVICES.get(raw, Service.OTHER.value))
-        words["helo"] = _Encoded(np.full(self.rows, -1, np.int32), [])
+        words["service"] = words["service_raw"].mapped(lambda raw: services().get(raw, Service.OTHER.value))
         ports = words.pop("client_port")
         columns: dict[str, pa.Array] = {field: pa.concat_arrays(parts) for field, parts in self._arrays.items()}
         columns |= {field: arrow.words(*each) for field, each in words.items()}

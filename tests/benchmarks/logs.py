@@ -3,7 +3,7 @@
 Run: python tests/benchmarks/logs.py [--log PATH | --size MB] [--rounds N] [--others]
 
 In turn, A B C A B C …, so that a busy moment of the machine falls on all alike:
-  A  rg -aN -F -f needles LOG > /dev/null, with every needle of the kit's classes and of its suspicion list
+  A  rg -aN -F -f needles LOG > /dev/null, with the needles that the kit looks for in every line
   B  kit logs LOG -o FILE.parquet: every attempt joined, coverage, totals, the file written
   C  the kit on a hundred lines of the same log: what starting costs, taken off B for the cost of the log alone
 With --others also lnav, pflogsumm and fail2ban-regex, where they are installed. The first round warms the file cache and
@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from kit.logs.classes import line_classes, suspicion
+from kit.logs.classes import line_classes, needles_at_once
 
 HERE = Path(__file__).parent
 
@@ -52,7 +52,7 @@ def run(command: Sequence[str]) -> Run:
 
 def commands_for(log: Path, folder: Path, *, others: bool) -> dict[str, list[str]]:
     needles = folder / "needles"
-    needles.write_bytes(b"\n".join(dict.fromkeys([*(c.needle for c in line_classes()), *(word.encode() for word in suspicion())])) + b"\n")
+    needles.write_bytes(b"\n".join(needles_at_once(line_classes())) + b"\n")
     short = folder / "short.log"
     with log.open("rb") as stream:
         short.write_bytes(b"".join(islice(stream, 100)))

@@ -17,9 +17,10 @@ from pathlib import Path
 
 from kit.redact import mask
 
-TABLE = tomllib.loads((files("kit.knowledge") / "log_lines.toml").read_text("utf-8"))
-PROGRAMS = {name: re.compile(text, re.ASCII) for name, text in TABLE["program"].items()}
-PATTERNS = [(entry, re.compile(entry["pattern"], re.ASCII)) for entry in TABLE["class"]]
+TABLES = [tomllib.loads(path.read_text("utf-8")) for path in (files("kit.knowledge") / "log_lines").iterdir()]
+CLASSES = [{"software": table["software"], "program": table["program"]} | entry for table in TABLES for entry in table.get("class", ())]
+PATTERNS = [(entry, re.compile(entry["pattern"], re.ASCII), re.compile(entry["program"], re.ASCII)) for entry in CLASSES]
+SUSPICION = next(table["suspicion"]["needles"] for table in TABLES if "suspicion" in table)
 
 RFC3164 = re.compile(r"([A-Z][a-z]{2})  ?(\d\d?) (\d\d):(\d\d):(\d\d) ", re.ASCII)
 ISO = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?(Z|[+-]\d\d:?\d\d)? ", re.ASCII)
@@ -113,8 +114,8 @@ def _judge(line: str, calendar: Calendar) -> tuple[str, dict | None]:
     if not tagged:
         return ("not_understood" if _suspect(plain) else "other"), None
     _, program, _, message = tagged.groups()
-    for entry, pattern in PATTERNS:
-        found = PROGRAMS[entry["program"]].fullmatch(program) and pattern.fullmatch(message)
+    for entry, pattern, programs in PATTERNS:
+        found = programs.fullmatch(program) and pattern.fullmatch(message)
         if not found:
             continue
         if entry["role"] == "none":
@@ -135,7 +136,7 @@ def _judge(line: str, calendar: Calendar) -> tuple[str, dict | None]:
 def _event(entry: dict, said: dict, time: datetime, tagged: tuple, line: str) -> dict:
     host, program, pid, _ = tagged
     dovecot_login = "(?P<service>" in entry["pattern"]
-    raw = said["service"] if dovecot_login else program if entry["program"] == "postfix" else None
+    raw = said["service"] if dovecot_login else program if entry["software"] == "postfix" else None
     mechanism = said.get("mechanism")
     if said.get("driver") in NAMED_BY_MECHANISM:
         mechanism = said["driver"].upper()
@@ -187,7 +188,7 @@ def _unwrap(line: str) -> str:
 
 
 def _suspect(message: str) -> bool:
-    return any(word in message for word in TABLE["suspicion"]["needles"])
+    return any(word in message for word in SUSPICION)
 
 
 def _is_utf8(raw: bytes) -> bool:
