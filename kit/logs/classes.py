@@ -18,6 +18,7 @@ TIME: Final = r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\d[T ]\d\d:\d\
 # What is read from a line, by its role; kit.logs.join has a handler for each role.
 _CLIENT: Final = ("client_name", "client_ip", "client_port")
 _SESSION: Final = ("service", "user", "mechanism", "client_ip", "tls", "session")
+_ATTEMPT: Final = ("driver", "reason", "service", "user", "mechanism", "tls_version", "session", *_CLIENT, "helo")
 ROLES: Final[dict[str, tuple[str, ...]]] = {
     "verdict": ("origin", "host", "program", *_CLIENT, "mechanism", "reason", "user"),
     "success": ("origin", "host", "program", *_CLIENT, "mechanism", "user"),
@@ -29,11 +30,7 @@ ROLES: Final[dict[str, tuple[str, ...]]] = {
     "ended": ("host", "total", *_SESSION),
     "refused": ("host", "reason", *_SESSION),
     "ended-refused": ("host", "reason", *_SESSION),
-    "attempt": ("host", "process", "driver", "reason", *_SESSION, *_CLIENT, "helo"),
-    "opens": ("origin", "session", *_CLIENT, "helo", "tls"),
-    "try": ("host", "origin", "driver", "reason", *_SESSION),
-    "again": ("host", "origin", "driver", "reason", *_SESSION),
-    "closes": ("origin", "session"),
+    "attempt": ("host", *_ATTEMPT),
     "none": (),
 }
 _NAMED: Final = re.compile(r"\(\?P<(\w+)>")

@@ -6,6 +6,7 @@ import struct
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from itertools import count, islice
 from typing import Any, Final
 
@@ -35,21 +36,19 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
 }
 
 # Dovecot's auth lines name the password database for plaintext mechanisms, and the mechanism itself for the others.
-_MECHANISMS: Final = frozenset(
-    (
-        "plain",
-        "login",
-        "cram-md5",
-        "digest-md5",
-        "scram-sha-1",
-        "scram-sha-256",
-        "xoauth2",
-        "oauthbearer",
-        "external",
-        "gssapi",
-        "ntlm",
-        "apop",
-    )
+_MECHANISMS: Final = (
+    "plain",
+    "login",
+    "cram-md5",
+    "digest-md5",
+    "scram-sha-1",
+    "scram-sha-256",
+    "xoauth2",
+    "oauthbearer",
+    "external",
+    "gssapi",
+    "ntlm",
+    "apop",
 )
 _UNNAMED: Final = frozenset(("", "(unavailable)", "?"))
 
@@ -73,11 +72,21 @@ def say(events: Events) -> dict[str, Texts | str]:
     if raw := line_class.service or found.get("program") or found.get("service"):
         said["service_raw"] = raw
     if drivers := found.get("driver"):
-        said["mechanism"] = [driver.upper() if driver in _MECHANISMS else None for driver in drivers]
+        said["mechanism"] = list(map(mechanism_of, drivers))
+    if versions := found.get("tls_version"):
+        said["tls"] = [text.replace("TLS1", "TLSv1", 1) or None for text in versions]
     if line_class.reasons:
         verdicts = _Verdicts(line_class)
         said["outcome"], said["cause"] = zip(*[verdicts[reason] for reason in found["reason"]], strict=True)
     return said
+
+
+@cache
+def mechanism_of(driver: str) -> str | None:
+    """The mechanism that an authenticator or a password database is called after: `plain`, `dovecot_login`, `cram-md5`; none of `passwd-file`."""
+    name = driver.lower().replace("_", "-")
+    words = {name, *name.split("-")}
+    return next((mechanism.upper() for mechanism in _MECHANISMS if mechanism in words), None)
 
 
 class _Verdicts(dict[str, tuple[str, str]]):

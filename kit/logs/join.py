@@ -59,11 +59,12 @@ _TAKES: Final[dict[str, tuple[str, ...]]] = {
     "ended": ("session", "total"),
     "refused": ("session", "user"),
     "ended-refused": ("session",),
+    "attempt": (),
 }
 # These say something about attempts that have lines of their own.
 _BESIDE: Final = frozenset(("lost", "summary", "trouble"))
 # Each line of these roles is an attempt, until another line is found to tell of the same.
-_ATTEMPTS: Final = frozenset(("verdict", "backend", "login", "refused"))
+_ATTEMPTS: Final = frozenset(("verdict", "backend", "login", "refused", "attempt"))
 
 
 class Joiner:
@@ -89,6 +90,7 @@ class Joiner:
             "ended": self._ended,
             "refused": self._refused,
             "ended-refused": self._ended_refused,
+            "attempt": lambda *_: None,  # its line says all there is
         }
 
     def feed(self, batch: Batch) -> Iterator[Attempts]:

@@ -29,21 +29,11 @@ TAGGED = re.compile(r"(\S+) ([^\s\[\]:]+)(?:\[(\d+)\])?: (.*)", re.ASCII | re.DO
 MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
 NOTHING = ("", "(unavailable)", "?")
-SERVICES = {
-    "postfix/smtpd": "smtp",
-    "postfix/submission/smtpd": "submission",
-    "postfix/submissions/smtpd": "submissions",
-    "postfix/smtps/smtpd": "submissions",
-    "imap": "imap",
-    "pop3": "pop3",
-    "submission": "submission",
-    "sieve": "sieve",
-    "managesieve": "sieve",
-}
-NAMED_BY_MECHANISM = {
+SERVICES = {raw: service or None for table in TABLES for raw, service in table.get("service", {}).items()}
+NAMED_BY_MECHANISM = (
     *("plain", "login", "cram-md5", "digest-md5", "scram-sha-1", "scram-sha-256"),
     *("xoauth2", "oauthbearer", "external", "gssapi", "ntlm", "apop"),
-}
+)
 FIELDS = (
     *("time", "host", "server", "service", "service_raw", "outcome", "cause", "user", "client_ip", "client_port", "client_name"),
     *("helo", "mechanism", "tls", "session", "count", "text", "file", "line", "offset"),
@@ -135,11 +125,13 @@ def _judge(line: str, calendar: Calendar) -> tuple[str, dict | None]:
 
 def _event(entry: dict, said: dict, time: datetime, tagged: tuple, line: str) -> dict:
     host, program, pid, _ = tagged
-    dovecot_login = "(?P<service>" in entry["pattern"]
-    raw = said["service"] if dovecot_login else program if entry["software"] == "postfix" else None
+    dovecot_login = entry["software"] == "dovecot" and "(?P<service>" in entry["pattern"]
+    raw = program if entry["software"] == "postfix" else said["service"] or entry.get("service")
     mechanism = said.get("mechanism")
-    if said.get("driver") in NAMED_BY_MECHANISM:
-        mechanism = said["driver"].upper()
+    if "driver" in said:
+        parts = re.split("[-_]", said["driver"].lower())
+        mechanism = next((m.upper() for m in NAMED_BY_MECHANISM if m in ("-".join(parts), *parts)), None)
+    version = (said.get("tls_version") or "").replace("TLS1", "TLSv1", 1) or None
     name = said.get("client_name")
     return {
         "role": entry["role"],
@@ -156,9 +148,9 @@ def _event(entry: dict, said: dict, time: datetime, tagged: tuple, line: str) ->
         "client_ip": re.sub("^::ffff:", "", said.get("client_ip") or ""),
         "client_port": int(said["client_port"]) if said.get("client_port") else None,
         "client_name": None if name == "unknown" else name,
-        "helo": None,
+        "helo": said.get("helo") or None,
         "mechanism": mechanism or None,
-        "tls": ("TLS" if said.get("tls") == "TLS" else "none") if dovecot_login else None,
+        "tls": ("TLS" if said.get("tls") == "TLS" else "none") if dovecot_login else version,
         "session": said.get("session") or None,
         "text": mask(line),
     }
@@ -204,10 +196,10 @@ def _is_utf8(raw: bytes) -> bool:
 
 def _join(events: list[dict]) -> list[dict]:
     for event in events:
-        event |= {"alive": event["role"] in ("verdict", "backend", "login", "refused"), "count": 1}
+        event |= {"alive": event["role"] in ("verdict", "backend", "login", "refused", "attempt"), "count": 1}
     _without_backend(events)
     extra = _postfix_connections(events)
-    _dovecot_sessions([e for e in events if e["session"]])
+    _dovecot_sessions([e for e in events if e["session"] and e["server"] == "dovecot"])
     for event in events:
         if event["role"] in ("ended", "ended-refused") and not event["session"]:
             event |= {"alive": True, "count": event["total"] or 1}
@@ -215,7 +207,7 @@ def _join(events: list[dict]) -> list[dict]:
     attempts = [e for e in [*events, *extra] if e["alive"] and e not in vanished]
     for attempt in attempts:
         raw = attempt["service_raw"]
-        attempt["service"] = None if raw in (None, "postfix") else SERVICES.get(raw, "other")
+        attempt["service"] = SERVICES.get(raw, "other") if raw else None
     return attempts
 
 
