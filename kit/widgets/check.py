@@ -15,7 +15,7 @@ from kit.checks.text import plan, plan_survey
 from kit.errors import KitError
 from kit.model import CheckResult, Probe, Profile, Security, Severity, Step
 from kit.profiles import save_profile
-from kit.widgets.common import STYLE, say, spawn
+from kit.widgets.common import STYLE, checkbox, say, spawn
 from kit.widgets.results import findings_html, probes_html, steps_html, verdict_html, ways_html
 from kit.widgets.server import Chosen, ServerForm
 
@@ -34,10 +34,8 @@ class CheckPanel(w.VBox):
         self.result: CheckResult | None = None
         self._profile: Profile | None = None
         self.form = ServerForm()
-        self.sign_in = w.Checkbox(
-            value=True, description="sign in too, once, if there is a password", indent=False, layout=w.Layout(width="auto")
-        )
-        self.others = w.Checkbox(value=True, description="look at the other usual ports too", indent=False, layout=w.Layout(width="auto"))
+        self.sign_in = checkbox("sign in too, once, if there is a password", value=True)
+        self.others = checkbox("look at the other usual ports too", value=True)
         self.button = w.Button(description="Check", button_style="primary")
         self.status = w.HTML()
         self._probes, self._ways, self._steps, self._findings = (w.HTML() for _ in range(4))
@@ -48,7 +46,7 @@ class CheckPanel(w.VBox):
         self.button.on_click(self._start)
         self.save.on_click(self._save)
         options = w.HBox([self.sign_in, self.others], layout=w.Layout(flex_flow="row wrap"))
-        self.replay = w.Button(description="Play this failure in the sandbox", layout=w.Layout(width="auto", display="none"))
+        self.replay = w.Button(description="Play this failure in the sandbox", layout=w.Layout(width="fit-content", display="none"))
         self.replay.on_click(self._play)
         results = [self._findings, self.replay, self._ways, self._probes, self._steps, self._keep]
         super().__init__([w.HTML(STYLE), self.form, options, self.button, self.status, *results])
@@ -79,7 +77,7 @@ class CheckPanel(w.VBox):
         self.result = together(around, result)
         self._findings.value = verdict_html(self.result) + findings_html(self.result.findings)
         if chosen.sandbox is None and _scenario(self.result):
-            self.replay.layout.display = "flex"
+            self.replay.layout.display = None
         # Settings with which nobody gets as far as the sign-in are not worth a name; with a password that was refused they may be right.
         good = result.attempt is not None or all(finding.severity is not Severity.ERROR for finding in result.findings)
         if chosen.sandbox is None and profile.name is None and good:

@@ -22,50 +22,44 @@ _WORDS: Final = {
     "auth": "sign-in",
     "mail": "sender",
     "rcpt": "recipient",
-    "data": "may it come?",
+    "data": "DATA",
     "message": "content",
     "rset": "taken back",
     "quit": "goodbye",
 }
 
 
-def clock() -> go.FigureWidget:
-    """Without bars yet; `draw` makes them."""
-    bars = [
-        go.Bar(
-            name=name,
-            x=[],
-            y=[],
-            orientation="h",
-            marker={"color": colour, "line": {"width": 0}},
-            hovertemplate="%{hovertext}<extra></extra>",
-        )
-        for name, colour in (("went well", COLOURS[1]), ("failed", COLOURS[0]))
-    ]
-    figure = at_home(go.Figure(bars))
-    figure.update_layout(barmode="overlay", bargap=0.25, showlegend=False, dragmode=False, margin={"l": 130, "r": 80, "t": 10, "b": 40})
-    figure.update_traces(textposition="outside", cliponaxis=False)
-    figure.update_xaxes(title={"text": "milliseconds", "standoff": 8}, rangemode="tozero", fixedrange=True)
-    figure.update_yaxes(autorange="reversed", type="category", fixedrange=True, showgrid=False)
-    return figure
+def clock(steps: Sequence[Step]) -> go.FigureWidget:
+    """One bar a step, from when it began to when its answer was there; what was said is under the pointer.
 
-
-def draw(figure: go.FigureWidget, steps: Sequence[Step]) -> None:
-    """One bar a step, from when it began to when its answer was there; what was said is under the pointer."""
+    The figure is made anew each time: plotly.js ends its fitting to the page where a height is set later.
+    """
     spans = timeline(steps)[:_MOST]
-    names = list(map(_name, spans))
-    with figure.batch_update():
-        for trace, ok in zip(figure.data, (True, False), strict=True):
-            chosen = [(name, span) for name, span in zip(names, spans, strict=True) if span.ok is ok]
-            trace.y = [name for name, _ in chosen]
-            trace.base = [span.began * 1000 for _, span in chosen]
-            trace.x = [span.seconds * 1000 for _, span in chosen]
-            trace.text = [_length(span.seconds) + ("" if ok else ", failed") for _, span in chosen]
-            trace.hovertext = [_said(name, span) for name, span in chosen]
-        figure.layout.yaxis.categoryarray = names
-        figure.layout.height = 60 + 26 * len(spans)
-    # The saved form of a widget is made once; a page that opens later would see the first state.
-    figure._repr_mimebundle_()
+    named = list(zip(map(_name, spans), spans, strict=True))
+    bars = [_bars([(name, span) for name, span in named if span.ok is ok], ok=ok) for ok in (True, False)]
+    figure = go.Figure(bars)
+    figure.update_layout(barmode="overlay", bargap=0.25, showlegend=False, dragmode=False, height=70 + 26 * len(spans))
+    figure.update_xaxes(title={"text": "milliseconds", "standoff": 8}, rangemode="tozero", fixedrange=True)
+    figure.update_yaxes(autorange="reversed", type="category", categoryarray=[name for name, _ in named], fixedrange=True, automargin=True)
+    widget = at_home(figure)
+    widget.update_layout(margin={"l": 130, "r": 90, "t": 10, "b": 40}, yaxis={"showgrid": False})
+    return widget
+
+
+def _bars(named: Sequence[tuple[str, Span]], *, ok: bool) -> go.Bar:
+    return go.Bar(
+        name="went well" if ok else "failed",
+        orientation="h",
+        y=[name for name, _ in named],
+        base=[span.began * 1000 for _, span in named],
+        x=[span.seconds * 1000 for _, span in named],
+        text=[_length(span.seconds) + ("" if ok else ", failed") for _, span in named],
+        textposition="outside",
+        cliponaxis=False,
+        hovertext=[_said(name, span) for name, span in named],
+        hovertemplate="%{hovertext}<extra></extra>",
+        marker={"color": COLOURS[1 if ok else 0], "line": {"width": 0}},
+    )
 
 
 def _name(span: Span) -> str:

@@ -39,10 +39,15 @@ STYLE: Final = """<style>
 .kit-finding { border-left: 4px solid var(--kit-line, #888); padding: 2px 0 2px 10px; margin: 8px 0; line-height: 1.5 }
 .widget-html a.kit-link { color: var(--jp-content-link-color, #1565c0); text-decoration: underline }
 .widget-html details { margin: 8px 0 } .widget-html summary { cursor: pointer }
+.kit-text, .widget-html [role=status] { line-height: 1.5 } .kit-said > label { font-family: var(--jp-ui-font-family, sans-serif) }
+.kit-narrow { max-width: 800px }
 .kit-hint { margin: 2px 0 4px 88px; max-width: 640px; line-height: 1.5; color: var(--jp-ui-font-color1, inherit) }
 .kit-head { font-weight: 600; margin: 12px 0 2px }
 .kit-big { font-size: 1.25em; font-weight: 600 }
 </style>"""
+
+UNTIL_GONE: Final = 2.0
+"""Seconds until no page has the last word of a chart that was taken away under way to the kernel."""
 
 _tasks: set[asyncio.Task[None]] = set()
 
@@ -105,6 +110,16 @@ def say(text: str, *, problem: bool = False) -> str:
     """A line of status: in words, and read out by a screen reader when it changes."""
     mark = "Problem: " if problem else ""
     return f'<div role="status" aria-live="polite">{escape(mark + text)}</div>'
+
+
+def hint(text: str) -> str:
+    """The same below a form's fields."""
+    return f'<div class="kit-hint">{say(text)}</div>'
+
+
+def checkbox(text: str, *, value: bool = False) -> w.Checkbox:
+    """A box to tick, as wide as its text."""
+    return w.Checkbox(value=value, description=text, indent=False, layout=w.Layout(width="auto", margin="2px 20px 2px 2px"))
 
 
 def dismiss(widget: w.Widget) -> None:

@@ -19,13 +19,11 @@ from kit.logs.authlog import AuthLog, read_logs
 from kit.logs.progress import EVERY
 from kit.logs.source import Source
 from kit.logs.table import SCHEMA
-from kit.widgets.common import STYLE, dismiss, nearby_logs, say, spawn
+from kit.widgets.common import STYLE, UNTIL_GONE, dismiss, nearby_logs, say, spawn
 from kit.widgets.trend import TrendPanel
 
 _USUAL: Final = ("/var/log/mail.log", "/var/log/maillog", "/var/log/mail")
 _CHOOSE: Final = "choose one …"
-_UNTIL_GONE: Final = 2.0
-"""Seconds until no page has the last word of a chart that was taken away under way to the kernel."""
 
 
 class LogPanel(w.VBox):
@@ -100,7 +98,7 @@ class LogPanel(w.VBox):
         self.auth_log, before = log, self._shown.children
         self._shown.children = [TrendPanel(log)]
         for panel in before:
-            loop.call_later(_UNTIL_GONE, dismiss, panel)
+            loop.call_later(UNTIL_GONE, dismiss, panel)
         self.status.value = ""
 
     async def _read_uploads(self, files: Sequence[Any]) -> None:

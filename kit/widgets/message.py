@@ -14,7 +14,7 @@ from kit.widgets.common import escape, say
 from kit.widgets.results import findings_html
 
 _FILE: Final = "file"
-_WIDE: Final = w.Layout(width="min(560px, 95%)")
+_WIDE: Final = "min(560px, 95%)"
 _FILE_TOLD: Final = "The file goes out as it is, if it may: it is held to the same rules as every message here. Bcc is taken out."
 
 
@@ -25,19 +25,19 @@ class MessageForm(w.VBox):
         self._samples = {sample.kind: sample for sample in samples()}
         self._file: tuple[str, bytes] | None = None
         options = [*((sample.title, kind) for kind, sample in self._samples.items()), ("a message of your own: an .eml file …", _FILE)]
-        self.kind = w.Dropdown(description="Message", options=options, layout=_WIDE)
+        self.kind = w.Dropdown(description="Message", options=options, layout=w.Layout(width=_WIDE))
         self.told = w.HTML()
         self.upload = w.FileUpload(
             description="Choose the file",
             tooltip="Send a message from the machine this page is on",
             accept=".eml",
-            layout=w.Layout(width="auto"),
+            layout=w.Layout(width="fit-content", margin="2px 2px 2px 90px"),
         )
         self.size = w.BoundedIntText(description="Octets", min=1, max=MAX_ATTACHMENT, value=ATTACHED, step=100_000)
         self.other = w.Text(description="Other", placeholder="somebody else in your domain")
         self.sender = w.Text(description="From", placeholder="as who signs in")
-        self.recipient = w.Text(description="To", placeholder="to yourself", layout=_WIDE)
-        self.subject = w.Text(description="Subject", placeholder="says that it is a test", layout=_WIDE)
+        self.recipient = w.Text(description="To", placeholder="to yourself", layout=w.Layout(width=_WIDE))
+        self.subject = w.Text(description="Subject", placeholder="says that it is a test", layout=w.Layout(width=_WIDE))
         self.kind.observe(self._show, "value")
         self.upload.observe(self._take, "value")
         super().__init__([self.kind, self.told, self.upload, self.size, self.other, self.sender, self.recipient, self.subject])
@@ -80,14 +80,14 @@ class MessageForm(w.VBox):
             (self.other, kind in ("other-from", "reply-to")),
             (self.subject, not is_file),
         ):
-            field.layout.display = "flex" if wanted else "none"
+            field.layout.display = None if wanted else "none"
         self.other.description = "Reply-To" if kind == "reply-to" else "Other From"
         self.sender.placeholder, self.recipient.placeholder = ("as in the file",) * 2 if is_file else ("as who signs in", "to yourself")
         if is_file:
             self._judge()
             return
         sample = self._samples[kind]
-        self.told.value = f'<div class="kit-hint"><div><b>Arrived:</b> {escape(sample.shows)}</div><div><b>Refused:</b> {escape(sample.refused)}</div></div>'
+        self.told.value = f'<div class="kit-hint"><div><b>If it arrives:</b> {escape(sample.shows)}</div><div><b>If it is refused:</b> {escape(sample.refused)}</div></div>'
 
     def _take(self, change: Any) -> None:
         if change["new"]:

@@ -101,7 +101,7 @@ def received_html(received: Received) -> str:
     return (
         findings_html(received.findings)
         + (table([("result", ""), ("what it means", ""), ("says who", ""), ("in its own words", "")], results) if results else "")
-        + (table(heads, hops) if hops else "")
+        + (f'<div class="kit-head">The way it took</div>{table(heads, hops)}' if hops else "")
     )
 
 
@@ -139,7 +139,8 @@ def big(text: str) -> str:
 def answers_html(result: SendResult) -> str:
     """What the server said about each recipient."""
     rows: list[list[object]] = [["taken" if taken else "refused", to, _cut(words)] for to, taken, words in answers(result)]
-    return table([("", ""), ("recipient", ""), ("the server's answer", "")], rows) if rows else ""
+    heads = [("", ""), ("recipient", ""), ("the server's answer", "")]
+    return f'<div class="kit-narrow">{table(heads, rows)}</div>' if rows else ""
 
 
 def facts_html(rows: Iterable[tuple[str, str]]) -> str:
@@ -165,7 +166,7 @@ def series_html(entries: Sequence[Entry]) -> str:
         if entry.state is not State.PLANNED
     ]
     heads = [("", "n"), ("", ""), ("time (UTC)", ""), ("code", ""), ("the server's id", ""), ("not for", "")]
-    return told + (folded("Message by message", table(heads, rows)) if rows else "")
+    return told + (folded("Message by message", f'<div class="kit-narrow">{table(heads, rows)}</div>') if rows else "")
 
 
 def folded(title: str, page: str) -> str:

@@ -23,15 +23,15 @@ from kit.sending.received import read_received
 from kit.sending.send import send
 from kit.sending.series import SeriesResult, send_series
 from kit.sending.story import facts, stopped
-from kit.widgets.clock import clock, draw
-from kit.widgets.common import STYLE, escape, say, spawn
+from kit.widgets.clock import clock
+from kit.widgets.common import STYLE, UNTIL_GONE, checkbox, escape, hint, say, spawn
 from kit.widgets.fit import Fit
 from kit.widgets.message import MessageForm
 from kit.widgets.results import answers_html, big, facts_html, findings_html, folded, received_html, series_html, steps_html, verdict_html
 from kit.widgets.server import Chosen, ServerForm
 
 _WHERE: Final = (
-    '<div class="kit-head">What does the received copy say?</div><div>Open the message where it arrived, show its source and paste the '
+    '<div class="kit-head">What does the received copy say?</div><div class="kit-text">Open the message where it arrived, show its source and paste the '
     "headers below: in Gmail “Show original”, in Outlook on the web “View message source”, in Thunderbird "
     "“View, Message Source”. They tell which way it took, and whether SPF, DKIM and DMARC vouch for its sender.</div>"
 )
@@ -51,15 +51,14 @@ class SendPanel(w.VBox):
         self._user: str | None = None
         self.form, self.message = ServerForm(), MessageForm()
         self.count = w.BoundedIntText(description="How many", value=1, min=1, max=MOST_MESSAGES, layout=w.Layout(width="160px"))
-        self.dry_run = _checkbox("dry run: ask about sender and recipients, send nothing")
-        self.first = _checkbox("in the sandbox first")
+        self.dry_run = checkbox("dry run: ask about sender and recipients, send nothing")
+        self.first = checkbox("in the sandbox first")
         self.plan = w.HTML()
         self.button = w.Button(description="Send", button_style="primary")
         self.cancel = w.Button(description="Cancel")
         self.status, self.progress = w.HTML(), w.IntProgress(description="Progress", layout=w.Layout(width="min(560px, 95%)"))
         self._rehearsed, self._told, self._more = w.HTML(), w.HTML(), w.HTML()
-        self.figure = clock()
-        self._clock = w.VBox([w.HTML('<div class="kit-head">Where the time went</div>'), self.figure, Fit()])
+        self._clock = w.VBox()
         self.headers = w.Textarea(
             description="Headers", placeholder="Received: from …\nAuthentication-Results: …", layout=w.Layout(width="95%", height="120px")
         )
@@ -116,7 +115,7 @@ class SendPanel(w.VBox):
                 profile = Profile(host=HOST, port=587, security=Security.STARTTLS) if in_sandbox else self.form.profile()
                 pace = Pace.of(profile, path=Path(folder) / "pace" if in_sandbox else None)
                 recipients = len(self.message.make(profile if profile.user else _SOMEBODY).recipients)
-                self.plan.value = say(f"Plan: {pace.plan([recipients] * self.count.value).text}. It can be cancelled at any time.")
+                self.plan.value = hint(f"Plan: {pace.plan([recipients] * self.count.value).text}. It can be cancelled at any time.")
         except KitError:
             pass  # not filled in yet; the button says what is missing
 
@@ -137,7 +136,9 @@ class SendPanel(w.VBox):
         self.result = None
         self._steps = []
         self.status.value = self._rehearsed.value = self._told.value = self._more.value = self.headers.value = ""
-        _display(self._clock, False)
+        for old in self._clock.children:
+            asyncio.get_running_loop().call_later(UNTIL_GONE, old.close)
+        self._clock.children = ()
         _display(self._copy, False)
 
     def _tell(self, step: Step) -> None:
@@ -179,7 +180,7 @@ class SendPanel(w.VBox):
         self.result = result
         told = verdict_html(result) + findings_html(result.findings) + answers_html(result)
         if not result.accepted and result.rejected and self.message.refused:
-            told += f'<div class="kit-note">Where a plain message is taken and this one is not: {escape(self.message.refused)}</div>'
+            told += f'<div class="kit-finding"><b>Where a plain message is taken and this one is not</b><div>{escape(self.message.refused)}</div></div>'
         self._conclude(told, mail, chosen.profile, _as_arrived(chosen.sandbox))
         _display(self._copy, result.queue_id is not None or (bool(result.accepted) and not self.dry_run.value))
 
@@ -229,10 +230,10 @@ class SendPanel(w.VBox):
         self.status.value = ""
         self._told.value = told
         first = next((n for n, step in enumerate(self._steps) if step.name == "message"), len(self._steps))
-        end = self._steps[: first + 1] if self.count.value > 1 else self._steps
-        if end:
-            draw(self.figure, end)
-            _display(self._clock, True)
+        shown = self._steps[: first + 1] if self.count.value > 1 else self._steps
+        if shown:
+            part = "" if shown == self._steps else ", up to the first message"
+            self._clock.children = [w.HTML(f'<div class="kit-head">Where the time went{part}</div>'), clock(shown), Fit()]
         self._more.value = facts_html(facts(mail, self._steps, profile)) + folded("What was said", steps_html(self._steps)) + arrived
 
     def _explain(self, _: Any = None) -> None:
@@ -258,12 +259,8 @@ def _as_arrived(sandbox: Sandbox | None) -> str:
     return folded("The message as the sandbox has it", f"<pre class='kit-said'>{escape(received)}</pre>")
 
 
-def _checkbox(text: str) -> w.Checkbox:
-    return w.Checkbox(description=text, indent=False, layout=w.Layout(width="auto"))
-
-
 def _display(widget: w.DOMWidget, wanted: bool) -> None:
-    widget.layout.display = "flex" if wanted else "none"
+    widget.layout.display = None if wanted else "none"
 
 
 _SOMEBODY: Final = Profile(host=HOST, port=587, security=Security.STARTTLS, user="somebody@example.test")

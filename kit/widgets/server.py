@@ -21,7 +21,7 @@ from kit.redact import Secret
 from kit.sandbox.replay import find_scenario
 from kit.sandbox.scenarios import scenarios
 from kit.sandbox.server import Sandbox, open_sandbox
-from kit.widgets.common import say, spawn
+from kit.widgets.common import hint, spawn
 from kit.widgets.results import findings_html
 from kit.widgets.secret import SecretField
 
@@ -58,7 +58,9 @@ class ServerForm(w.VBox):
             description="Certificate", placeholder="your own, with its key: /home/you/me.pem", layout=w.Layout(width="min(460px, 95%)")
         )
         self.password = SecretField(self._keep)
-        self.address = w.Text(description="Address", placeholder="you@example.org, or leave it and fill in below")
+        self.address = w.Text(
+            description="Address", placeholder="you@example.org, or leave it and fill in below", layout=w.Layout(width="min(400px, 95%)")
+        )
         self.find = w.Button(description="Find the server", tooltip="asks the address's own domain where the kit does not know it")
         self.told = w.HTML()
         self.find.on_click(lambda _: spawn(self._discover(), self.told))
@@ -94,13 +96,13 @@ class ServerForm(w.VBox):
 
     async def _discover(self) -> None:
         """Fills in what the address's domain says of its server."""
-        self.told.value = say("Asking …")
+        self.told.value = hint("Asking …")
         found = await discover(self.address.value.strip())
         profile = found.profile()
         self.host.value, self.user.value = profile.host, profile.user or ""
         self.security.value = profile.security.value
         self.port.value = profile.port
-        self.told.value = say(found.reason) + findings_html(found.findings)
+        self.told.value = hint(found.reason) + findings_html(found.findings)
 
     def _show(self, _: object = None) -> None:
         self._own.layout.display = "flex" if self.kind.value == _OTHER else "none"

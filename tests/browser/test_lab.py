@@ -190,10 +190,93 @@ def test_a_typed_password_is_in_no_file_and_on_no_wire_but_its_own(visitor):
 # ------------------------------------------------------------------------------------------------ 03
 
 
-def test_a_test_mail_goes_through_the_sandbox(visitor):
+SHARE = """() => {
+  const chart = document.querySelector(".js-plotly-plot .main-svg");
+  return chart ? chart.getBoundingClientRect().width / chart.closest(".widget-vbox").getBoundingClientRect().width : 0;
+}"""
+
+
+def send(visitor) -> None:
+    visitor.page.get_by_role("button", name="Send", exact=True).click()
+
+
+def test_a_test_mail_goes_through_and_is_explained(visitor):
     visitor.open_notebook("03-send-a-test")
     visitor.run_all()
-    visitor.page.get_by_role("button", name="Send", exact=True).click()
-    expect(visitor.page.get_by_text("The server took the message for colleague@example.test")).to_be_visible()
-    visitor.page.get_by_text("The message as the sandbox has it").click()
-    expect(visitor.page.get_by_text("Message-ID")).to_be_visible()
+    page = visitor.page
+    expect(visitor.control("Headers")).to_be_hidden()
+    expect(page.get_by_role("button", name="Cancel")).to_be_hidden()
+    visitor.control("To").fill("colleague@example.test, other@example.test")
+    send(visitor)
+    expect(page.get_by_text("The server took the message for colleague@example.test, other@example.test")).to_be_visible()
+    expect(page.get_by_role("row", name="taken other@example.test 250 2.1.5")).to_be_visible()
+    expect(page.get_by_role("row", name="From you@example.test: the same as who signed in")).to_be_visible()
+    expect(page.locator(".js-plotly-plot .ytick").filter(has_text="TLS handshake")).to_be_visible()
+    page.wait_for_function(f"() => ({SHARE})() > 0.95")
+    assert visitor.nameless_controls() == []
+    page.get_by_text("The message as the sandbox has it").click()
+    expect(page.locator("pre").filter(has_text="X-Kit-Trace")).to_be_visible()
+    page.get_by_text("What was said", exact=True).click()
+    expect(page.get_by_role("cell", name="AUTH PLAIN [hidden]")).to_be_visible()
+
+    message_id = page.get_by_role("row", name="Message-ID").get_by_role("cell").inner_text()
+    visitor.control("Headers").fill(
+        "Authentication-Results: mx.example.net; spf=fail smtp.mailfrom=you@example.test; dmarc=fail header.from=example.test\n"
+        "Received: from a.example.test (a.example.test [192.0.2.1]) by mx.example.net with ESMTPS; Tue, 24 Nov 2026 10:00:02 +0000\n"
+        f"Message-ID: {message_id}\nFrom: you@example.test\n"
+    )
+    expect(page.get_by_role("cell", name="dmarc: fail")).to_be_visible()
+    expect(page.get_by_role("cell", name="mx.example.net", exact=True).first).to_be_visible()
+
+
+def test_a_refusal_is_explained(visitor):
+    visitor.open_notebook("03-send-a-test")
+    visitor.run_all()
+    visitor.control("Server").select_option("sandbox: refused after the whole message")
+    visitor.control("Message").select_option("GTUBE, the text that every spam filter should stop")
+    expect(visitor.page.get_by_text("If it is refused: The filter works")).to_be_visible()
+    send(visitor)
+    expect(visitor.page.get_by_text("There is one thing to look at.")).to_be_visible()
+    expect(visitor.page.get_by_text("Error: The recipient's mailbox is full")).to_be_visible()
+    expect(visitor.page.get_by_role("row", name="refused you@example.test 552 5.2.2")).to_be_visible()
+    expect(visitor.page.locator(".js-plotly-plot text").filter(has_text="failed")).to_be_visible()
+    expect(visitor.control("Headers")).to_be_hidden()
+
+
+def test_a_series_shows_its_plan_and_can_be_cancelled_in_the_middle(visitor):
+    visitor.open_notebook("03-send-a-test")
+    visitor.run_all()
+    page = visitor.page
+    visitor.control("How many").fill("35")
+    visitor.control("How many").press("Tab")
+    expect(page.get_by_text("Plan: 35 messages to 35 recipients")).to_contain_text("60 s, as the limit is 30 in a minute")
+    send(visitor)
+    expect(page.get_by_text("30 of 35; waiting for the limit")).to_be_visible()
+    expect(page.get_by_role("button", name="Send", exact=True)).to_be_disabled()
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    expect(page.get_by_text("30 taken, 5 not sent, of 35 messages.")).to_be_visible()
+    expect(page.get_by_role("button", name="Cancel", exact=True)).to_be_hidden()
+    page.get_by_text("Message by message").click()
+    expect(page.get_by_role("cell", name="SANDBOX30", exact=True)).to_be_visible()
+    visitor.control("How many").fill("1")
+    visitor.control("How many").press("Tab")
+    send(visitor)  # and goes on to the next
+    expect(page.get_by_text("The server took the message for you@example.test")).to_be_visible()
+
+
+def test_a_message_from_the_visitors_own_machine_is_judged_and_sent(visitor, tmp_path):
+    visitor.open_notebook("03-send-a-test")
+    visitor.run_all()
+    visitor.control("Message").select_option("a message of your own: an .eml file …")
+    own = tmp_path / "own.eml"
+    for content, said in (
+        (b"From: ann@example.test\r\n\r\nHi\n", "Problem: own.eml"),
+        (b"From: ann@example.test\nTo: bob@example.test\n\nHi\n", "to bob@example.test"),
+    ):
+        own.write_bytes(content)
+        with visitor.page.expect_file_chooser() as chooser:
+            visitor.page.get_by_role("button", name="Choose the file").click()
+        chooser.value.set_files(own)
+        expect(visitor.page.get_by_text(said)).to_be_visible()
+    send(visitor)
+    expect(visitor.page.get_by_text("The server took the message for bob@example.test")).to_be_visible()

@@ -86,7 +86,7 @@ async def test_a_log_found_here_is_read_when_it_is_chosen(tmp_path, monkeypatch)
 
 
 async def test_the_panel_of_the_log_before_is_let_go(monkeypatch):
-    monkeypatch.setattr(logs, "_UNTIL_GONE", 0)
+    monkeypatch.setattr(logs, "UNTIL_GONE", 0)
     panel = LogPanel(SAMPLE, year=2026)
     await panel.read()
     before = trends_of(panel)[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from types import SimpleNamespace
 
+import plotly.graph_objects as go
 import pytest
 
 import kit
@@ -14,10 +15,10 @@ from kit.profiles import save_profile
 from kit.sending.journal import State, unfinished
 from kit.sending.samples import build, samples
 from kit.sending.story import answers, facts, stopped, timeline
-from kit.widgets.clock import clock, draw
+from kit.widgets.clock import clock
 from kit.widgets.send import SendPanel
 from tests.live.check_servers import make_pki, serve, smtp
-from tests.widgets.pages import assert_harmless, shown, state
+from tests.widgets.pages import assert_harmless, shown, state, widgets
 from tests.widgets.test_server_panels import CANARY, choose, press, type_secret, until
 from tests.widgets.test_trend_panel import HOSTILE
 
@@ -43,11 +44,16 @@ def upload(panel: SendPanel, name: str, octets: bytes) -> None:
     panel.message._take({"new": (SimpleNamespace(name=name, content=memoryview(octets)),)})
 
 
+def figure(panel: SendPanel) -> go.FigureWidget:
+    (found,) = (each for each in widgets(panel) if isinstance(each, go.FigureWidget))
+    return found
+
+
 def bars(panel: SendPanel) -> dict[str, tuple[float, float]]:
     """Beginning and length of each bar, in milliseconds."""
     return {
         name: (began, length)
-        for trace in panel.figure.data
+        for trace in figure(panel).data
         for name, began, length in zip(trace.y or (), trace.base or (), trace.x or (), strict=True)
     }
 
@@ -57,10 +63,11 @@ def bars(panel: SendPanel) -> dict[str, tuple[float, float]]:
 
 def test_what_is_not_needed_yet_is_not_shown():
     panel = SendPanel()
-    calm = [panel.figure, panel.headers, panel.cancel, panel.progress, panel.first, panel.message.upload, panel.message.size]
+    calm = [panel.headers, panel.cancel, panel.progress, panel.first, panel.message.upload, panel.message.size]
     assert [widget for widget in calm if is_shown(panel, widget)] == []
     assert is_shown(panel, panel.button)
     assert panel.plan.value == ""
+    assert not [widget for widget in widgets(panel) if isinstance(widget, go.FigureWidget)]
 
 
 @pytest.mark.parametrize("sample", samples(), ids=lambda sample: sample.kind)
@@ -105,6 +112,7 @@ def test_a_file_is_judged_as_soon_as_it_is_there():
     panel = SendPanel()
     upload(panel, "ok<b>.eml", EML)
     assert "from ann@example.test to bob@example.test" in shown(panel)
+    assert [name for name in ("kind", "upload", "sender", "recipient") if not is_shown(panel, getattr(panel.message, name))] == []
     assert not is_shown(panel, panel.count)  # its Message-ID would be the same in each
     upload(panel, "bad.eml", EML.replace(b"Hello", b"\r.\rHello"))
     assert "Problem: bad.eml" in shown(panel)
@@ -125,13 +133,22 @@ async def test_a_message_that_arrives_is_explained_with_its_time_line():
     assert panel.result.message_id in page
     assert "you@example.test: the same as who signed in" in page
     assert "TLSv1.3" in page
-    assert is_shown(panel, panel.figure)
     assert is_shown(panel, panel.headers)
     drawn = bars(panel)
     assert min(drawn, key=lambda name: drawn[name]) == "name to address"
     assert {"TLS handshake", "sign-in", "recipient", "content"} <= drawn.keys()
     assert sum(length for _, length in drawn.values()) == pytest.approx(1000 * sum(step.seconds for step in panel.result.steps))
     assert_harmless(panel)
+
+
+async def test_the_time_line_before_is_let_go(monkeypatch):
+    monkeypatch.setattr("kit.widgets.send.UNTIL_GONE", 0)
+    panel = SendPanel()
+    await press(panel)
+    before = figure(panel)
+    await press(panel)
+    assert figure(panel) is not before
+    await until(lambda: before.comm is None)  # ipywidgets keeps every widget that is not closed
 
 
 async def test_a_dry_run_sends_nothing_and_says_so():
@@ -159,10 +176,10 @@ async def test_what_a_refusal_of_this_kind_means_is_said():
     panel.message.kind.value = "gtube"
     await press(panel)
     assert panel.result.rejected == ("you@example.test",)
-    assert "Where a plain message is taken and this one is not: The filter works" in shown(panel)
+    assert "Where a plain message is taken and this one is notThe filter works" in shown(panel)
     assert not is_shown(panel, panel.headers)
-    assert panel.figure.data[1].y == ("content",), "what failed has a trace of its own"
-    assert panel.figure.data[1].text[0].endswith("failed")
+    assert figure(panel).data[1].y == ("content",), "what failed has a trace of its own"
+    assert figure(panel).data[1].text[0].endswith("failed")
 
 
 async def test_no_file_and_hostile_input_are_said_and_nothing_is_tried():
@@ -295,9 +312,8 @@ def test_a_saved_password_is_no_part_of_the_page():
 
 @pytest.mark.parametrize("words", HOSTILE)
 def test_a_hostile_conversation_does_not_act_under_the_pointer(words):
-    figure = clock()
-    draw(figure, [Step(name=words, seconds=0.1, ok=False, sent=words, reply=Reply(code=535, lines=(words,)), detail=words)])
-    text = figure.data[1].hovertext[0] + figure.data[1].y[0]
+    drawn = clock([Step(name=words, seconds=0.1, ok=False, sent=words, reply=Reply(code=535, lines=(words,)), detail=words)])
+    text = drawn.data[1].hovertext[0] + drawn.data[1].y[0]
     assert set(re.findall(r"<[^>]*>?", text)) <= {"<br>"}
     assert all(character.isprintable() for character in text)
 
