@@ -11,13 +11,14 @@ or a second message is refused, with the rule and what to do.
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.errors import MessageError
 from email.message import Message
 from email.policy import SMTP
-from email.utils import format_datetime, make_msgid, parsedate_tz
+from email.utils import format_datetime, parsedate_tz
 from pathlib import Path
 from typing import Final
 
@@ -192,8 +193,8 @@ def typed_mailboxes(field: str, given: Sequence[str]) -> list[Mailbox]:
 
 
 def new_message_id(sender: str, trace: str | None = None) -> str:
-    """One that nobody else has, in the sender's domain; it holds the trace id, where there is one."""
-    return make_msgid(trace, domain=sender.rpartition("@")[2])
+    """One that nobody else has, in the sender's domain; it holds the trace id, where there is one. Short, so that its field is one line."""
+    return f"<{trace or 'kit'}.{secrets.token_hex(8)}@{sender.rpartition('@')[2]}>"
 
 
 def check_count(where: str, recipients: Sequence[object]) -> None:

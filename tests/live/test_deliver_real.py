@@ -29,10 +29,11 @@ from kit.sending.samples import build, samples
 from kit.sending.series import send_series
 from tests.servers.exim import exim
 from tests.servers.opensmtpd import opensmtpd
-from tests.servers.postfix_dovecot import postfix_with_dovecot
+from tests.servers.postfix_dovecot import USERS, postfix_with_dovecot
 from tests.servers.relay import relay
 
 ALICE, POLICY, NOBODY, GREY = (f"{name}@example.test" for name in ("alice", "policy", "nobody", "grey"))
+JUERGEN = "jürgen@example.test"
 LATER = "450 4.2.0 Greylisted, try again in 2 seconds"
 NEVER = "554 5.7.1 Not from you"
 
@@ -69,8 +70,7 @@ class Place:
 
     Attributes:
         ports: by security.
-        box: what has been delivered to alice.
-        delivers: a pattern of the log, for each message to her that is in her mailbox.
+        box: what has been delivered to alice and jürgen.
     """
 
     name: str
@@ -117,7 +117,7 @@ def postfix() -> Iterator[tuple[Place, Judge]]:
         asks = f"check_policy_service inet:127.0.0.1:{judge.server_address[1]}"
         lines = [f"smtpd_{stage}_restrictions = {asks}" for stage in ("recipient", "data", "end_of_data")]
         lines.append("smtpd_discard_ehlo_keyword_address_maps = inline:{{127.0.0.2 = pipelining}}")
-        with postfix_with_dovecot(settings="\n".join(lines)) as servers:
+        with postfix_with_dovecot(USERS | {"jürgen": "good-jürgen"}, settings="\n".join(lines)) as servers:
             ports = {
                 Security.TLS: servers.submissions_port,
                 Security.STARTTLS: servers.submission_port,
@@ -130,7 +130,7 @@ def postfix() -> Iterator[tuple[Place, Judge]]:
                     profile=profile,
                     secret=Secret(servers.users[ALICE]),
                     ports=ports,
-                    box=lambda: servers.mailbox(ALICE),
+                    box=lambda: servers.mailbox(ALICE) + servers.mailbox(JUERGEN),
                     log=servers.log,
                     server=servers,
                 ),
@@ -256,9 +256,24 @@ async def test_every_message_arrives_octet_for_octet(place, series):
             assert not found
             continue
         (copy,) = found
-        content = one.content.replace(b"\r\n", b"\n")  # a maildir has LF for CRLF
-        assert copy.endswith(content), (name, copy[:3000], content[:3000])
-        assert IN_FRONT.fullmatch(copy[: -len(content)]), name
+        check_copy(copy, one)
+
+
+def check_copy(copy: bytes, one: Mail) -> None:
+    content = one.content.replace(b"\r\n", b"\n")  # a maildir has LF for CRLF
+    assert copy.endswith(content), (copy[:3000], content[:3000])
+    assert IN_FRONT.fullmatch(copy[: -len(content)])
+
+
+async def test_addresses_in_all_letters_are_used_where_the_server_can_and_else_kept_from_it(place, tmp_path):
+    one = mail(build_test_message(JUERGEN, [JUERGEN]))
+    result = await kit.send(place.profile, one, place.secret, budget=tmp_path / "budget")
+    if place.name == "OpenSMTPD":
+        assert (result.accepted, result.ok) == ((), False)
+        assert "mail" not in [step.name for step in result.steps]
+    else:
+        assert result.accepted == (JUERGEN,), result.findings
+        check_copy(*place.copies([one.message_id]), one)
 
 
 # --- who is refused, and what is tried again ---------------------------------------------------------------------

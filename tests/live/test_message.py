@@ -40,6 +40,12 @@ def test_two_messages_have_two_traces():
     assert one["Message-ID"] != two["Message-ID"]
 
 
+def test_the_message_id_is_on_the_line_that_is_searched_for():
+    """Folded it is as good by RFC 5322, but `grep '^Message-ID: <'` in a mailbox does not find it."""
+    message = build_test_message("anna@mail.department.example.com", ["ben@example.net"])
+    assert f"\r\nMessage-ID: {message['Message-ID']}\r\n".encode() in mail(message).content
+
+
 def test_the_wire_is_seven_bit_so_that_no_server_needs_8bitmime():
     wire = mail(build_test_message(ANNA, [ANNA], subject="Ölçüm", body="ß\u2028🙂\n")).content
     assert wire.isascii()

@@ -30,7 +30,7 @@ class Exim:
     """Where it is. `port` takes STARTTLS, `tls_port` speaks TLS from the first byte. Clients are asked for a certificate by
     `clients`; at `strict_port`, which takes STARTTLS, nobody gets on without one.
 
-    Mail to the user comes into `mailbox`; mail to grey@ too, but while there is the file `busy` that is put off, by 451.
+    Mail to the user and to jürgen@ comes into `mailbox`; mail to grey@ too, but while there is the file `busy` that is put off, by 451.
     """
 
     port: int
@@ -129,7 +129,7 @@ acl_check_rcpt:
   defer recipients = grey@example.test
     condition = ${{if exists{{{server.busy}}}}}
     message = Greylisted, try again in 2 seconds
-  accept recipients = {USER}@example.test : grey@example.test
+  accept recipients = {USER}@example.test : jürgen@example.test : grey@example.test
   deny message = 5.1.1 No such user here
 begin routers
 all:
