@@ -21,6 +21,7 @@ from kit.commands.common import finish, print_json
 @click.option("--until", metavar="T", help="Only attempts before this date or time.")
 @click.option("--user", metavar="U", help="Only attempts of this user.")
 @click.option("--ip", metavar="A", help="Only attempts from this address.")
+@click.option("--verbose", is_flag=True, help="For lines that were not understood, draft the line class that would catch them.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @click.option("-o", "output", type=click.Path(path_type=Path), metavar="FILE", help="Every attempt into FILE: .parquet, .csv or .jsonl.")
 def logs_command(
@@ -32,6 +33,7 @@ def logs_command(
     until: str | None,
     user: str | None,
     ip: str | None,
+    verbose: bool,
     as_json: bool,
     output: Path | None,
 ) -> None:
@@ -61,6 +63,6 @@ def logs_command(
     if as_json:
         print_json(to_document(reader, summary))
     else:
-        click.echo(report(reader, summary))
+        click.echo(report(reader, summary, verbose=verbose))
     coverage = reader.coverage
     finish(all_well=not (reader.problems or coverage.not_understood or coverage.undecodable))

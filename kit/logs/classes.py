@@ -114,7 +114,7 @@ def _line_class(entry: dict[str, Any], table: dict[str, Any], name: str) -> Line
         wanted = ("time", *ROLES[role])
         # Groups that the role has no use for are not captured. A line of another class still gives a row, an empty one, so
         # that rows and lines stay one to one; the empty group at the end makes each row a tuple.
-        text = rf"^{envelope(entry.get('program', table['program']))}(?:{entry['pattern']})()$|^.*$"
+        text = rf"^{envelope(entry.get('program') or table['program'])}(?:{entry['pattern']})()$|^.*$"
         text = _NAMED.sub(lambda group: group[0] if group[1] in wanted else "(?:", text)
         pattern = re.compile(text, re.MULTILINE | re.ASCII)
         return LineClass(

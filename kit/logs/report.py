@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from kit.knowledge.load import load_table
 from kit.logs.authlog import LogReader
+from kit.logs.draft import draft
 from kit.logs.summary import Ranking, Summary
 
 TOP: Final = 10
@@ -22,13 +24,13 @@ def printable(text: str, limit: int = _WIDTH) -> str:
     return shown if len(shown) <= limit else shown[: limit - 3] + "..."
 
 
-def report(reader: LogReader, summary: Summary) -> str:
-    """The text for a reader whose tables have all been taken, and their totals."""
+def report(reader: LogReader, summary: Summary, *, verbose: bool = False) -> str:
+    """The text for a reader whose tables have all been taken, and their totals; `verbose` drafts line classes for what was not understood."""
     parts = [_head(reader, summary)]
     if summary.attempts:
         parts += [_causes(summary), _subjects("Who is failing", "user", "from", summary.users(TOP), summary), _services(summary)]
         parts.insert(3, _subjects("Where failures come from", "address", "users", summary.addresses(TOP), summary))
-    parts += [_coverage(reader), _next(reader, summary)]
+    parts += [_coverage(reader), *(_drafts(reader) if verbose else ()), _next(reader, summary)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -86,10 +88,18 @@ def _coverage(reader: LogReader) -> str:
         lines += ["", "They look like authentication, and the kit does not know their shape:"]
         lines += [f"{u.count:>10,}  {printable(u.example, _WIDTH - 12)}" for u in reader.unknown[:_EXAMPLES]]
         if len(reader.unknown) > _EXAMPLES:
-            lines.append(f"{'':>10}  ... and {len(reader.unknown) - _EXAMPLES} shapes more: --json lists them")
+            lines.append(
+                f"{'':>10}  ... and {len(reader.unknown) - _EXAMPLES} shapes more: --json lists them, --verbose drafts what would catch them"
+            )
         lines.append("")
     lines += [line for problem in reader.problems for line in _wrapped("Problem: ", problem)]
     return "\n".join(lines + _anchors(reader.time_anchor)).rstrip()
+
+
+def _drafts(reader: LogReader) -> list[str]:
+    """What would catch the shapes that were not understood: for kit/knowledge/log_lines, once a person has judged it."""
+    today = datetime.now(UTC).date()
+    return ["".join(c for c in text if c.isprintable() or c == "\n") for u in reader.unknown if (text := draft(u.example, today=today))]
 
 
 def _anchors(anchors: Sequence[str]) -> list[str]:
