@@ -20,7 +20,7 @@ from pathlib import Path
 from kit.sandbox.authority import issue
 from tests.servers.openssl_server import Signed, certify
 
-USER, PASSWORD = "alice", "good-alice"
+USER, PASSWORD, GREY = "alice", "good-alice", "alice+grey@example.test"
 _NOBODY_ELSE = 64_123  # a number of user and group that no system gives away
 _IN_A_NAMESPACE = ("unshare", "--mount")
 
@@ -30,7 +30,7 @@ class Exim:
     """Where it is. `port` takes STARTTLS, `tls_port` speaks TLS from the first byte. Clients are asked for a certificate by
     `clients`; at `strict_port`, which takes STARTTLS, nobody gets on without one.
 
-    Mail to the user and to jürgen@ comes into `mailbox`; mail to grey@ too, but while there is the file `busy` that is put off, by 451.
+    Mail to the user and to jürgen@ comes into `mailbox`; mail to alice+grey@ too, but that is put off until `stop_greylisting`.
     """
 
     port: int
@@ -40,8 +40,10 @@ class Exim:
     ca_file: str
     log_file: Path
     mailbox: Path
-    busy: Path
     host: str = "localhost"
+
+    def stop_greylisting(self) -> None:
+        (self.log_file.parent / "greylisting").unlink()
 
     def wait_for(self, text: str, *, after: int, seconds: float = 10) -> str:
         """The log from byte `after` on, once it holds the text."""
@@ -89,7 +91,6 @@ def exim() -> Iterator[Exim]:
             ca_file=str(ca_file),
             log_file=folder / "log-main",
             mailbox=folder / "mail/new",
-            busy=folder / "busy",
         )
         start = [binary, "-bdf", "-C", str(folder / "conf")]
         if (number := _number()) is None:
@@ -99,6 +100,7 @@ def exim() -> Iterator[Exim]:
             mounts = f"mount --bind {folder}/passwd /etc/passwd && mount --bind {folder}/group /etc/group"
             start = [*_IN_A_NAMESPACE, "sh", "-c", f'{mounts} && exec "$0" "$@"', *start]
         (folder / "spool").mkdir()
+        (folder / "greylisting").touch()
         server.log_file.touch()
         (folder / "conf").write_text(f"""
 exim_path = {binary}
@@ -126,10 +128,10 @@ begin acl
 acl_check_rcpt:
   deny recipients = policy@example.test
     message = 5.7.1 Not from you
-  defer recipients = grey@example.test
-    condition = ${{if exists{{{server.busy}}}}}
+  defer recipients = {GREY}
+    condition = ${{if exists{{{folder}/greylisting}}}}
     message = Greylisted, try again in 2 seconds
-  accept recipients = {USER}@example.test : jürgen@example.test : grey@example.test
+  accept recipients = {USER}@example.test : jürgen@example.test : {GREY}
   deny message = 5.1.1 No such user here
 begin routers
 all:

@@ -19,7 +19,7 @@ from pathlib import Path
 from kit.sandbox.authority import issue
 
 USER, PASSWORD = "alice", "good-alice"
-ADDRESS = "alice@example.test"
+ADDRESS, GREY = "alice@example.test", "alice+grey@example.test"
 # Numbers of user and group that no system gives away: it changes to the first two, and delivers mail as the third.
 _USERS = {"opensmtpd": 64_123, "opensmtpq": 64_124, USER: 64_125}
 
@@ -46,6 +46,11 @@ class OpenSmtpd:
             time.sleep(0.02)
         raise AssertionError(f"no {text!r} within {seconds} s; the log ends:\n{log[-1500:]}")
 
+    def stop_greylisting(self) -> None:
+        root = self.log_file.parent
+        (root / "etc/grey").write_text("")
+        subprocess.run(["chroot", root, "/usr/sbin/smtpctl", "update", "table", "grey"], check=True, stdout=subprocess.DEVNULL)
+
 
 def find_opensmtpd(release: str) -> Path | None:
     """What root can start: Debian's package of that release and what it stands on, unpacked into KIT_TEST_UNPACKED/opensmtpd-RELEASE."""
@@ -56,7 +61,7 @@ def find_opensmtpd(release: str) -> Path | None:
 @contextlib.contextmanager
 def opensmtpd(release: str = "trixie") -> Iterator[OpenSmtpd]:
     """PLAIN and LOGIN, which is all it has, under TLS, for one user. Mail to that user is delivered, mail to others refused: by the
-    server, and to policy@ by a rule."""
+    server, and to policy@ by a rule; mail to alice+grey@ is put off until `stop_greylisting`."""
     unpacked = find_opensmtpd(release)
     assert unpacked
     with tempfile.TemporaryDirectory(prefix="kit-opensmtpd-") as made, contextlib.ExitStack() as stack:
@@ -88,6 +93,8 @@ def _configure(root: Path, server: OpenSmtpd, server_file: str) -> None:
     (root / "var/run").symlink_to("../run")
     (root / "var/spool/smtpd").chmod(0o711)
     os.chown(root / "home" / USER, _USERS[USER], _USERS[USER])
+    os.chown(root / "usr/sbin/smtpctl", 0, _USERS["opensmtpq"])
+    (root / "usr/sbin/smtpctl").chmod(0o2755)  # it asks to be setgid
     hashed = subprocess.run(["openssl", "passwd", "-6", "-stdin"], input=PASSWORD, capture_output=True, text=True, check=True).stdout
     users = {"root": 0, **_USERS}
     for name, text in {
@@ -95,12 +102,16 @@ def _configure(root: Path, server: OpenSmtpd, server_file: str) -> None:
         "group": "".join(f"{name}:x:{number}:\n" for name, number in users.items()),
         "hosts": "127.0.0.1 localhost\n",
         "ssl/certs/ca-certificates.crt": Path(server.ca_file).read_text(),
+        "grey": GREY,
         "credentials": f"{USER} {hashed}",
         "smtpd.conf": f"""
 pki mx.example.test cert "{server_file}"
 pki mx.example.test key "{server_file}"
 table credentials file:/etc/credentials
-filter policy phase rcpt-to match rcpt-to {{ "policy@example.test" }} reject "554 5.7.1 Not from you"
+table grey file:/etc/grey
+filter no phase rcpt-to match rcpt-to {{ "policy@example.test" }} reject "554 5.7.1 Not from you"
+filter later phase rcpt-to match rcpt-to <grey> reject "450 4.2.0 Greylisted, try again in 2 seconds"
+filter policy chain {{ no, later }}
 listen on 127.0.0.1 port {server.port} hostname mx.example.test filter policy tls pki mx.example.test auth <credentials>
 listen on 127.0.0.1 port {server.tls_port} hostname mx.example.test filter policy smtps pki mx.example.test auth <credentials>
 listen on 127.0.0.1 port {server.plain_port} hostname mx.example.test
