@@ -11,6 +11,14 @@ import click
 from kit.commands.common import finish, print_json
 
 
+def _forget(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from kit.logs.cache import forget
+
+        click.echo(f"{forget() / 1e6:,.1f} MB of remembered logs are gone")
+        ctx.exit()
+
+
 @click.command("logs")
 @click.argument("paths", metavar="PATH...|-", nargs=-1, required=True)
 @click.option(
@@ -21,6 +29,14 @@ from kit.commands.common import finish, print_json
 @click.option("--until", metavar="T", help="Only attempts before this date or time.")
 @click.option("--user", metavar="U", help="Only attempts of this user.")
 @click.option("--ip", metavar="A", help="Only attempts from this address.")
+@click.option(
+    "--forget",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_forget,
+    help="Take away what is remembered of logs that were read, and end.",
+)
 @click.option("--verbose", is_flag=True, help="For lines that were not understood, draft the line class that would catch them.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @click.option("-o", "output", type=click.Path(path_type=Path), metavar="FILE", help="Every attempt into FILE: .parquet, .csv or .jsonl.")

@@ -1,19 +1,20 @@
-"""The door of the log side: `read_logs` for a frame in memory, `stream_logs` for logs of any size."""
+"""The door of the log side: `read_logs` for a frame in memory, `LogReader` for logs of any size."""
 
 from __future__ import annotations
 
 import gc
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from kit.errors import UnreadableInput
+from kit.logs.cache import key_of, load, store
 from kit.logs.classes import LineClass, line_classes
 from kit.logs.clock import Clock
 from kit.logs.columns import Attempts
@@ -73,6 +74,17 @@ class AuthLog:
     time_anchor: tuple[str, ...]
     problems: tuple[str, ...]
 
+    @classmethod
+    def remembered(cls, table: pa.Table, beside: dict[str, Any]) -> AuthLog:
+        """From what the cache has."""
+        return cls(
+            table=table,
+            coverage=Coverage(**beside["coverage"]),
+            unknown=tuple(Unknown(**each) for each in beside["unknown"]),
+            time_anchor=tuple(beside["time_anchor"]),
+            problems=(),
+        )
+
     @cached_property
     def frame(self) -> pd.DataFrame:
         """The table as pandas has it: times aware in UTC, words as categories, integers nullable."""
@@ -81,6 +93,28 @@ class AuthLog:
         nullable = {pa.int32(): pd.Int32Dtype()}
         frame: pd.DataFrame = self.table.to_pandas(types_mapper=nullable.get)
         return frame
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Which attempts are asked for; None is no matter."""
+
+    since: datetime | None
+    until: datetime | None
+    user: str | None
+    ip: str | None
+
+    def of(self, table: pa.Table) -> pa.Table:
+        """Those of a table."""
+        if self.since:
+            table = table.filter(pc.greater_equal(table["time"], pa.scalar(self.since, table["time"].type)))
+        if self.until:
+            table = table.filter(pc.less(table["time"], pa.scalar(self.until, table["time"].type)))
+        if self.user:
+            table = table.filter(pc.equal(pc.utf8_lower(table["user"].cast(pa.string())), self.user.lower()))
+        if self.ip:
+            table = table.filter(pc.equal(table["client_ip"].cast(pa.string()), self.ip))
+        return table
 
 
 class LogReader:
@@ -95,6 +129,9 @@ class LogReader:
         user: only attempts of this user, whatever the case of letters.
         ip: only attempts from this address.
         progress: called after each megabyte or so with the source being read.
+
+    Attributes:
+        sources: the files, in the order in which they are read.
 
     Raises:
         UnreadableInput: a path cannot be read as a log.
@@ -114,10 +151,10 @@ class LogReader:
         progress: Progress | None = None,
         classes: tuple[LineClass, ...] | None = None,
     ) -> None:
-        self._sources = find_sources([paths] if isinstance(paths, (str, os.PathLike)) else paths)
-        self._clocks = [Clock(year=year, zone=zone, modified=source.modified) for source in self._sources]
+        self.sources = find_sources([paths] if isinstance(paths, (str, os.PathLike)) else paths)
+        self._clocks = [Clock(year=year, zone=zone, modified=source.modified) for source in self.sources]
         self._scanner = Scanner(line_classes() if classes is None else classes)
-        self._since, self._until, self._user, self._ip = since, until, user, ip
+        self._wanted = _Wanted(since, until, user, ip)
         self._progress = progress
         self._attempts = 0
 
@@ -133,10 +170,15 @@ class LogReader:
                 gc.enable()
         if not self._scanner.tally.lines:
             raise UnreadableInput(
-                next((source.problem for source in self._sources if source.problem), "there is no line in it"),
-                where=", ".join(source.name for source in self._sources),
+                next((source.problem for source in self.sources if source.problem), "there is no line in it"),
+                where=", ".join(source.name for source in self.sources),
                 next_step="Was it just rotated? The lines are then in its predecessor, such as mail.log.1",
             )
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The same as Arrow's record batches, for whoever hands them on."""
+        for table in self.tables():
+            yield from table.to_batches()
 
     def _portions(self) -> Iterator[pa.Table]:
         portion = Portion()
@@ -150,7 +192,7 @@ class LogReader:
 
     def _complete(self) -> Iterator[Attempts]:
         joiner = Joiner()
-        for source, clock in zip(self._sources, self._clocks, strict=True):
+        for source, clock in zip(self.sources, self._clocks, strict=True):
             for batch in self._scanner.scan(source, clock):
                 yield from joiner.feed(batch)
                 if self._progress:
@@ -159,15 +201,7 @@ class LogReader:
 
     def _chosen(self, table: pa.Table) -> pa.Table:
         self._attempts += pc.sum(table["count"]).as_py() or 0
-        if self._since:
-            table = table.filter(pc.greater_equal(table["time"], pa.scalar(self._since, table["time"].type)))
-        if self._until:
-            table = table.filter(pc.less(table["time"], pa.scalar(self._until, table["time"].type)))
-        if self._user:
-            table = table.filter(pc.equal(pc.utf8_lower(table["user"].cast(pa.string())), self._user.lower()))
-        if self._ip:
-            table = table.filter(pc.equal(table["client_ip"].cast(pa.string()), self._ip))
-        return table
+        return self._wanted.of(table)
 
     @property
     def coverage(self) -> Coverage:
@@ -191,12 +225,12 @@ class LogReader:
     @property
     def time_anchor(self) -> tuple[str, ...]:
         """For each file, where its years and zone came from."""
-        return tuple(f"{s.name}: {c.anchor}" for s, c in zip(self._sources, self._clocks, strict=True))
+        return tuple(f"{s.name}: {c.anchor}" for s, c in zip(self.sources, self._clocks, strict=True))
 
     @property
     def problems(self) -> tuple[str, ...]:
         """What kept a part of a file from being read."""
-        return tuple(f"{s.name}: {s.problem}" for s in self._sources if s.problem)
+        return tuple(f"{s.name}: {s.problem}" for s in self.sources if s.problem)
 
 
 def read_logs(
@@ -210,12 +244,21 @@ def read_logs(
     ip: str | None = None,
     progress: Progress | None = None,
 ) -> AuthLog:
-    """Reads mail logs: every try to sign in once, and what became of every line.
+    """Reads mail logs: every try to sign in once, and what became of every line. Large ones that were read before are remembered.
 
     Arguments and errors are those of `LogReader`; `tz` is its `zone`.
     """
+    wanted = _Wanted(since, until, user, ip)
     reader = LogReader(paths, year=year, zone=tz, since=since, until=until, user=user, ip=ip, progress=progress)
-    return collect(reader)
+    key = key_of(reader.sources, year=year, zone=tz)
+    if key and (known := load(key)):
+        log = AuthLog.remembered(*known)
+        return replace(log, table=wanted.of(log.table).combine_chunks())
+    log = collect(reader)
+    # What is only a part, or has changed meanwhile, is not for the next time.
+    if key and wanted == _Wanted(None, None, None, None) and not log.problems and key == key_of(reader.sources, year=year, zone=tz):
+        store(key, log.table, {f.name: getattr(log, f.name) for f in fields(log) if f.name != "table"})
+    return log
 
 
 def collect(reader: LogReader) -> AuthLog:
