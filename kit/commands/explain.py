@@ -63,7 +63,7 @@ def received_text(received: Received) -> str:
 
     way = [_hop_line(number, hop) for number, hop in enumerate(received.hops, 1)]
     results = [
-        f"{result.method} {result.result:<10} {result.meaning}{'' if result.trusted else ' (not the receiving server’s own words)'}"
+        f"{f'{result.method} {result.result}':<16} {result.meaning}{'' if result.trusted else ' (not the receiving server’s own words)'}"
         for result in received.results
     ]
     return "\n".join((*map(shorten, (*way, *results)), findings_text(received.findings)))
