@@ -52,7 +52,7 @@ class Series:
         target: as the user named it.
         account: whom the server counts.
         messages: how many.
-        kind, subject, size, eml: as the user gave them.
+        kind, subject, size, other, eml: as the user gave them.
     """
 
     target: str
@@ -63,6 +63,7 @@ class Series:
     kind: str | None = None
     subject: str | None = None
     size: int | None = None
+    other: str | None = None
     eml: str | None = None
 
 

@@ -77,7 +77,7 @@ def facts(mail: Mail, steps: Sequence[Step], profile: Profile) -> tuple[tuple[st
     ]
     if mail.sender != _author(mail):
         rows.append(("Envelope's sender", f"{mail.sender}: bounces go there, and SPF looks at its domain"))
-    return (*rows, ("Message-ID", mail.message_id), *([("Trace id", mail.trace)] if mail.trace else []))
+    return tuple(rows)
 
 
 def stopped(mail: Mail, steps: Sequence[Step], profile: Profile) -> Finding:

@@ -6,9 +6,11 @@ from typing import Any, Final
 
 import ipywidgets as w
 
+from kit.auth.budget import account_of
 from kit.errors import KitError, UsageError
 from kit.model import Profile
-from kit.sending.mail import MAX_FILE, Mail, mail
+from kit.sending.journal import Series
+from kit.sending.mail import MAX_FILE, Mail, mail, typed_mailboxes
 from kit.sending.samples import ATTACHED, MAX_ATTACHMENT, build, samples
 from kit.widgets.common import escape, say
 from kit.widgets.results import findings_html
@@ -53,6 +55,16 @@ class MessageForm(w.VBox):
         """What it means when a server refuses this one, though it took a plain one."""
         return self._samples[self.kind.value].refused if not self.is_file and self.kind.value != "plain" else None
 
+    @property
+    def recipients(self) -> int:
+        """How many get it.
+
+        Raises:
+            InvalidMessage: what is typed is no list of addresses.
+        """
+        to = self.recipient.value.strip()
+        return len({box.address for box in typed_mailboxes("To", [to])}) if to else 1
+
     def make(self, profile: Profile) -> Mail:
         """The message, from whoever signs in unless another is named.
 
@@ -60,17 +72,34 @@ class MessageForm(w.VBox):
             UsageError: no file is chosen, nobody sends it, or it would be too large.
             InvalidMessage: it must not go out.
         """
-        typed, to = self.sender.value.strip(), self.recipient.value.strip()
-        if self.is_file:
-            if self._file is None:
-                raise UsageError("no file is chosen", where="Message", next_step="Press “Choose the file”, or choose another message")
-            name, octets = self._file
-            return mail(octets, sender=typed or None, recipients=[to] if to else None, origin=name)
-        sender = typed or profile.sender or profile.user
+        if not self.is_file:
+            return made_of(self.series(profile, 1))
+        if self._file is None:
+            raise UsageError("no file is chosen", where="Message", next_step="Press “Choose the file”, or choose another message")
+        name, octets = self._file
+        to = self.recipient.value.strip()
+        return mail(octets, sender=self.sender.value.strip() or None, recipients=[to] if to else None, origin=name)
+
+    def series(self, profile: Profile, messages: int) -> Series:
+        """So many of them, as a journal keeps it.
+
+        Raises:
+            UsageError: nobody sends it.
+        """
+        sender, kind = self.sender.value.strip() or profile.sender or profile.user, self.kind.value
         if not sender:
             raise UsageError("nobody is named as sender", where="From", next_step="Type the address that it is to come from")
-        subject, other = self.subject.value.strip() or None, self.other.value.strip() or None
-        return build(self.kind.value, sender, [to or sender], subject=subject, size=self.size.value, other=other)
+        return Series(
+            target=profile.name or profile.host,
+            account=account_of(profile),
+            messages=messages,
+            sender=sender,
+            recipients=(self.recipient.value.strip() or sender,),
+            kind=kind,
+            subject=self.subject.value.strip() or None,
+            size=self.size.value if kind == "attachment" else None,
+            other=self.other.value.strip() or None,
+        )
 
     def _show(self, _: Any = None) -> None:
         kind, is_file = self.kind.value, self.is_file
@@ -87,7 +116,7 @@ class MessageForm(w.VBox):
             self._judge()
             return
         sample = self._samples[kind]
-        self.told.value = f'<div class="kit-hint"><div><b>If it arrives:</b> {escape(sample.shows)}</div><div><b>If it is refused:</b> {escape(sample.refused)}</div></div>'
+        self.told.value = f'<div class="kit-hint"><div><b>What it shows:</b> {escape(sample.shows)}</div><div><b>What a refusal means:</b> {escape(sample.refused)}</div></div>'
 
     def _take(self, change: Any) -> None:
         if change["new"]:
@@ -110,3 +139,14 @@ class MessageForm(w.VBox):
             except KitError as fault:
                 told += say(str(fault), problem=True)
         self.told.value = told
+
+
+def made_of(series: Series) -> Mail:
+    """One message of a series.
+
+    Raises:
+        UsageError: it would be too large.
+        InvalidMessage: it must not go out.
+    """
+    size = series.size or ATTACHED
+    return build(series.kind or "plain", series.sender, series.recipients, subject=series.subject, size=size, other=series.other)

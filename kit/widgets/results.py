@@ -160,12 +160,13 @@ def series_html(entries: Sequence[Entry]) -> str:
             f"{datetime.fromtimestamp(entry.time, UTC):%H:%M:%S}" if entry.time else "",
             entry.code or "",
             entry.queue_id or "",
+            entry.trace or "",
             _cut(", ".join(entry.rejected)),
         ]
         for entry in entries
         if entry.state is not State.PLANNED
     ]
-    heads = [("", "n"), ("", ""), ("time (UTC)", ""), ("code", ""), ("the server's id", ""), ("not for", "")]
+    heads = [("", "n"), ("", ""), ("time (UTC)", ""), ("code", ""), ("the server's id", ""), ("trace id", ""), ("not for", "")]
     return told + (folded("Message by message", f'<div class="kit-narrow">{table(heads, rows)}</div>') if rows else "")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
+from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -14,9 +15,9 @@ import ipywidgets as w
 from kit.auth.budget import account_of
 from kit.checks.text import plan
 from kit.errors import KitError
-from kit.model import Profile, Security, SendResult, Step
+from kit.model import Finding, Profile, Security, SendResult, Step
 from kit.sandbox.server import HOST, Sandbox, open_sandbox
-from kit.sending.journal import Entry, Journal, Series, State, found_in_doubt
+from kit.sending.journal import Entry, Journal, State, found_in_doubt, journal_folder, read_journal, unfinished
 from kit.sending.mail import Mail
 from kit.sending.pace import MOST_MESSAGES, Pace
 from kit.sending.received import read_received
@@ -26,7 +27,7 @@ from kit.sending.story import facts, stopped
 from kit.widgets.clock import clock
 from kit.widgets.common import STYLE, UNTIL_GONE, checkbox, escape, hint, say, spawn
 from kit.widgets.fit import Fit
-from kit.widgets.message import MessageForm
+from kit.widgets.message import MessageForm, made_of
 from kit.widgets.results import answers_html, big, facts_html, findings_html, folded, received_html, series_html, steps_html, verdict_html
 from kit.widgets.server import Chosen, ServerForm
 
@@ -48,6 +49,8 @@ class SendPanel(w.VBox):
         self.result: SendResult | SeriesResult | None = None
         self._task: asyncio.Task[None] | None = None
         self._steps: list[Step] = []
+        self._many = False
+        self._unsent = ""
         self._user: str | None = None
         self.form, self.message = ServerForm(), MessageForm()
         self.count = w.BoundedIntText(description="How many", value=1, min=1, max=MOST_MESSAGES, layout=w.Layout(width="160px"))
@@ -57,6 +60,7 @@ class SendPanel(w.VBox):
         self.button = w.Button(description="Send", button_style="primary")
         self.cancel = w.Button(description="Cancel")
         self.status, self.progress = w.HTML(), w.IntProgress(description="Progress", layout=w.Layout(width="min(560px, 95%)"))
+        self.rest, self._cut_short = w.Button(description="Send the rest"), w.HTML()
         self._rehearsed, self._told, self._more = w.HTML(), w.HTML(), w.HTML()
         self._clock = w.VBox()
         self.headers = w.Textarea(
@@ -65,7 +69,8 @@ class SendPanel(w.VBox):
         self.headers.add_class("kit-said")
         self._explained = w.HTML()
         self._copy = w.VBox([w.HTML(_WHERE), self.headers, self._explained])
-        self.button.on_click(self._start)
+        self.button.on_click(lambda _: self._start(self._run()))
+        self.rest.on_click(lambda _: self._start(self._go_on(self._unsent)))
         self.cancel.on_click(lambda _: self._task and self._task.cancel())
         self.headers.observe(self._explain, "value")
         for control in (
@@ -88,7 +93,8 @@ class SendPanel(w.VBox):
                 self.message,
                 w.HBox([self.count, self.dry_run, self.first], layout=w.Layout(flex_flow="row wrap")),
                 self.plan,
-                w.HBox([self.button, self.cancel]),
+                self._cut_short,
+                w.HBox([self.button, self.rest, self.cancel]),
                 self.status,
                 self.progress,
                 self._rehearsed,
@@ -106,28 +112,46 @@ class SendPanel(w.VBox):
         once = self.message.is_file or self.dry_run.value
         _display(self.count, not once)
         _display(self.first, not self.form.in_sandbox)
-        self.plan.value = ""
-        if once or self.count.value == 1:
-            return
+        self.plan.value = self._cut_short.value = ""
+        _display(self.rest, False)
         try:
+            if not self.form.in_sandbox:
+                self._offer_rest(self.form.profile())
+            if once or self.count.value == 1:
+                return
             with tempfile.TemporaryDirectory() as folder:  # a sandbox is new each time: nothing has been sent there
                 in_sandbox = self.form.in_sandbox
                 profile = Profile(host=HOST, port=587, security=Security.STARTTLS) if in_sandbox else self.form.profile()
                 pace = Pace.of(profile, path=Path(folder) / "pace" if in_sandbox else None)
-                recipients = len(self.message.make(profile if profile.user else _SOMEBODY).recipients)
-                self.plan.value = hint(f"Plan: {pace.plan([recipients] * self.count.value).text}. It can be cancelled at any time.")
+                counts = [self.message.recipients] * self.count.value
+                self.plan.value = hint(f"Plan: {pace.plan(counts).text}. It can be cancelled at any time.")
         except KitError:
             pass  # not filled in yet; the button says what is missing
 
+    def _offer_rest(self, profile: Profile) -> None:
+        """What a series of this account that was cut short has left."""
+        for name, series in reversed(unfinished().items()):
+            left = sum(entry.state in (State.PLANNED, State.LATER) for entry in read_journal(journal_folder() / f"{name}.jsonl")[1])
+            if series.account == account_of(profile) and left:
+                self._unsent = name
+                to = ", ".join(series.recipients)
+                self._cut_short.value = hint(f"A series to {to} was cut short: {left} of its {series.messages} messages are not sent yet.")
+                _display(self.rest, True)
+                return
+
     # ------------------------------------------------------------------------------------ under way
 
-    def _start(self, _: object) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
         self._clear()
         self._running(True)
-        self._task = spawn(self._run(), self.status, done=lambda: self._running(False))
+        self._task = spawn(work, self.status, done=self._end)
+
+    def _end(self) -> None:
+        self._running(False)
+        self._plan()
 
     def _running(self, running: bool) -> None:
-        self.button.disabled = running
+        self.button.disabled = self.rest.disabled = running
         _display(self.cancel, running)
         if not running:
             _display(self.progress, False)
@@ -143,20 +167,29 @@ class SendPanel(w.VBox):
 
     def _tell(self, step: Step) -> None:
         self._steps.append(step)
-        if self.count.value == 1:
+        if not self._many:
             self._more.value = steps_html(self._steps)
 
     async def _run(self) -> None:
         async with self.form.choice() as chosen:
             mail = self.message.make(chosen.profile)
-            self._user = chosen.profile.user
+            self._many = self.count.value > 1 and not (self.dry_run.value or self.message.is_file)
             if self.first.value and chosen.sandbox is None and not await self._rehearse(mail):
                 return
             self.status.value = say(plan(chosen.profile, gentle=False, secret=chosen.secret))
-            if self.count.value > 1 and not (self.dry_run.value or self.message.is_file):
-                await self._send_series(chosen, mail)
-            else:
+            if not self._many:
                 await self._send_one(chosen, mail)
+                return
+            folder = chosen.budget.with_name("series") if chosen.budget else None
+            series = self.message.series(chosen.profile, self.count.value)
+            with Journal.start(series, now=datetime.now(UTC), folder=folder) as journal:
+                await self._send_series(chosen, journal)
+
+    async def _go_on(self, name: str) -> None:
+        self._many = True
+        async with self.form.choice() as chosen:
+            with Journal.resume(name) as journal:
+                await self._send_series(chosen, journal)
 
     async def _rehearse(self, mail: Mail) -> bool:
         """The same message to the sandbox. Did it take it for everybody?"""
@@ -184,57 +217,52 @@ class SendPanel(w.VBox):
         self._conclude(told, mail, chosen.profile, _as_arrived(chosen.sandbox))
         _display(self._copy, result.queue_id is not None or (bool(result.accepted) and not self.dry_run.value))
 
-    async def _send_series(self, chosen: Chosen, mail: Mail) -> None:
-        profile, number = chosen.profile, len(mail.recipients)
-        pace = Pace.of(profile, path=chosen.budget)
-        series = Series(
-            target=profile.name or profile.host,
-            account=account_of(profile),
-            messages=self.count.value,
-            sender=mail.sender,
-            recipients=mail.recipients,
-            kind=self.message.kind.value,
-        )
-        folder = chosen.budget.with_name("series") if chosen.budget else None
+    async def _send_series(self, chosen: Chosen, journal: Journal) -> None:
+        profile, series = chosen.profile, journal.series
+        pace, mail = Pace.of(profile, path=chosen.budget), made_of(series)
+        self.status.value = say(f"Connecting; {pace.plan([len(mail.recipients)] * len(journal.left)).text}")
         self.progress.value, self.progress.max = 0, series.messages
         _display(self.progress, True)
-        with Journal.start(series, now=datetime.now(UTC), folder=folder) as journal:
-            began = time.monotonic()
+        began = time.monotonic()
 
-            def tell(_: Entry) -> None:
-                done = sum(entry.state in (State.ACCEPTED, State.REFUSED) for entry in journal.entries)
-                self.progress.value = done
-                self.status.value = say(_under_way(done, series.messages, time.monotonic() - began, pace.plan([number]).seconds))
+        def tell(_: Entry) -> None:
+            done = sum(entry.state in (State.ACCEPTED, State.REFUSED) for entry in journal.entries)
+            self.progress.value = done
+            wait = pace.plan([len(mail.recipients)]).seconds
+            self.status.value = say(_under_way(done, series.messages, time.monotonic() - began, wait))
 
-            try:
-                self.result = await send_series(
-                    profile,
-                    lambda n: mail if n == 1 else self.message.make(profile),
-                    chosen.secret,
-                    pace=pace,
-                    journal=journal,
-                    on_step=self._tell,
-                    on_entry=tell,
-                    budget=chosen.budget,
-                )
-            finally:
-                result = self.result
-                findings = result.findings if isinstance(result, SeriesResult) else tuple(map(found_in_doubt, journal.in_doubt))
-                self._conclude(series_html(journal.entries) + findings_html(findings), mail, profile)
-                if journal.left and chosen.sandbox is None:
-                    self._told.value += say(f"The rest, in a terminal: kit send {series.target} --resume {journal.name}")
+        findings: tuple[Finding, ...] = ()
+        try:
+            self.result = await send_series(
+                profile,
+                lambda _: made_of(series),
+                chosen.secret,
+                pace=pace,
+                journal=journal,
+                on_step=self._tell,
+                on_entry=tell,
+                budget=chosen.budget,
+            )
+            findings = self.result.findings
+        finally:
+            findings = findings or tuple(map(found_in_doubt, journal.in_doubt))
+            self._conclude(series_html(journal.entries) + findings_html(findings), mail, profile)
+            _display(self._copy, any(entry.state is State.ACCEPTED for entry in journal.entries))
 
     # ------------------------------------------------------------------------------------ after
 
     def _conclude(self, told: str, mail: Mail, profile: Profile, arrived: str = "") -> None:
         self.status.value = ""
-        self._told.value = told
+        self._told.value, self._user = told, profile.user
         first = next((n for n, step in enumerate(self._steps) if step.name == "message"), len(self._steps))
-        shown = self._steps[: first + 1] if self.count.value > 1 else self._steps
+        shown = self._steps[: first + 1] if self._many else self._steps
         if shown:
             part = "" if shown == self._steps else ", up to the first message"
             self._clock.children = [w.HTML(f'<div class="kit-head">Where the time went{part}</div>'), clock(shown), Fit()]
-        self._more.value = facts_html(facts(mail, self._steps, profile)) + folded("What was said", steps_html(self._steps)) + arrived
+        ids = [] if self._many else [("Message-ID", mail.message_id), *([("Trace id", mail.trace)] if mail.trace else [])]
+        self._more.value = (
+            facts_html((*facts(mail, self._steps, profile), *ids)) + folded("What was said", steps_html(self._steps)) + arrived
+        )
 
     def _explain(self, _: Any = None) -> None:
         text = self.headers.value
@@ -261,6 +289,3 @@ def _as_arrived(sandbox: Sandbox | None) -> str:
 
 def _display(widget: w.DOMWidget, wanted: bool) -> None:
     widget.layout.display = None if wanted else "none"
-
-
-_SOMEBODY: Final = Profile(host=HOST, port=587, security=Security.STARTTLS, user="somebody@example.test")

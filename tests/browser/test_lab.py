@@ -234,7 +234,7 @@ def test_a_refusal_is_explained(visitor):
     visitor.run_all()
     visitor.control("Server").select_option("sandbox: refused after the whole message")
     visitor.control("Message").select_option("GTUBE, the text that every spam filter should stop")
-    expect(visitor.page.get_by_text("If it is refused: The filter works")).to_be_visible()
+    expect(visitor.page.get_by_text("What a refusal means: The filter works")).to_be_visible()
     send(visitor)
     expect(visitor.page.get_by_text("There is one thing to look at.")).to_be_visible()
     expect(visitor.page.get_by_text("Error: The recipient's mailbox is full")).to_be_visible()

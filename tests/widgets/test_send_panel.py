@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import plotly.graph_objects as go
 import pytest
 
 import kit
-from kit.auth.budget import account_of
 from kit.model import Profile, Reply, Security, SendResult, Step
 from kit.profiles import save_profile
-from kit.sending.journal import State, unfinished
+from kit.sending.journal import Journal, State, unfinished
 from kit.sending.samples import build, samples
 from kit.sending.story import answers, facts, stopped, timeline
 from kit.widgets.clock import clock
@@ -257,24 +257,62 @@ async def test_a_series_that_is_cancelled_says_what_was_sent_and_what_not():
     assert "you@example.test: the same as who signed in" in shown(panel)
 
 
-async def test_the_journal_of_a_real_server_holds_what_is_left(monkeypatch):
+def saved(real) -> None:
+    save_profile(Profile(name="real", host="127.0.0.1", port=real.port, security=Security.STARTTLS, user=real.user, ca_file=real.ca_file))
+
+
+async def test_a_series_to_a_real_server_that_was_cancelled_is_offered_again():
     async with kit.open_sandbox() as real:
-        save_profile(
-            Profile(name="real", host="127.0.0.1", port=real.port, security=Security.STARTTLS, user=real.user, ca_file=real.ca_file)
-        )
+        saved(real)
         panel = SendPanel()
         choose(panel, "profile: real")
         type_secret(panel, real.password.reveal())
         panel.count.value = 32
+        assert not is_shown(panel, panel.rest)
         panel.button.click()
         await until(lambda: "waiting for the limit" in shown(panel))
         panel.cancel.click()
         await until(lambda: not panel.button.disabled)
         assert len(real.messages) == 30
-    ((name, series),) = unfinished().items()
-    assert f"kit send real --resume {name}" in shown(panel)
-    assert (series.messages, series.account) == (32, account_of(panel.form.profile()))
+    assert "2 of its 32 messages are not sent yet" in shown(panel)
+    assert is_shown(panel, panel.rest)
     assert real.password.reveal() not in state(panel)
+    choose(panel, "all is well")
+    assert not is_shown(panel, panel.rest)
+
+
+async def test_the_rest_of_a_series_goes_out_as_it_began():
+    async with kit.open_sandbox() as real:
+        saved(real)
+        before = SendPanel()
+        choose(before, "profile: real")
+        before.message.kind.value, before.message.other.value = "reply-to", "desk@example.test"
+        series = before.message.series(before.form.profile(), 3)
+        Journal.start(series, now=datetime.now(UTC)).close()
+        panel = SendPanel()  # after a crash, say; and now something else is chosen
+        choose(panel, "profile: real")
+        type_secret(panel, real.password.reveal())
+        panel.rest.click()
+        await until(lambda: not panel.button.disabled)
+        assert [b"Reply-To: desk@example.test" in message.data for message in real.messages] == [True] * 3
+    assert "3 taken, of 3 messages" in shown(panel)
+    assert [entry.trace for entry in panel.result.entries] == [re.search(rb"X-Kit-Trace: (\w+)", m.data)[1].decode() for m in real.messages]
+    assert all(entry.trace in shown(panel) for entry in panel.result.entries)
+    assert not is_shown(panel, panel.rest)
+    assert unfinished() == {}
+
+
+async def test_a_series_stays_as_it_was_when_the_form_is_changed_under_way():
+    panel = SendPanel()
+    panel.count.value = 20
+    panel.button.click()
+    await until(lambda: panel.progress.value > 0)
+    panel.message.recipient.value = "other@example.test"
+    panel.count.value = 1
+    await until(lambda: not panel.button.disabled)
+    assert "20 taken, of 20 messages" in shown(panel)
+    assert {entry.rejected for entry in panel.result.entries} == {()}
+    assert "other@example.test" not in shown(panel)
 
 
 # ------------------------------------------------------------------------------------------------ afterwards
