@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kit.knowledge.findings import found
-from kit.model import Finding, Profile, SendResult, Step
+from kit.model import Finding, Profile, Security, SendResult, Step
 from kit.sending.addresses import parse_addresses
 from kit.sending.content import read_content
 from kit.sending.mail import Mail
@@ -66,7 +66,8 @@ def answers(result: SendResult) -> tuple[tuple[str, bool, str], ...]:
 
 def facts(mail: Mail, steps: Sequence[Step], profile: Profile) -> tuple[tuple[str, str], ...]:
     """How the connection was protected, who signed in, and whether that is who the message says it is from."""
-    tls = next((step.detail or "" for step in steps if step.name == "tls" and step.ok), "none: everybody on the way can read it")
+    none = "none: everybody on the way can read it" if profile.security is Security.NONE else "it did not come to that"
+    tls = next((step.detail or "" for step in steps if step.name == "tls" and step.ok), none)
     asked = next((step.sent or "" for step in steps if step.name == "auth"), "")
     signed_in = any(step.name == "auth" and step.reply is not None and step.reply.code == 235 for step in steps)
     who, mechanism = profile.user or "the owner of the certificate", " ".join(asked.split()[1:2])

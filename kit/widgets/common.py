@@ -41,7 +41,7 @@ STYLE: Final = """<style>
 .widget-html details { margin: 8px 0 } .widget-html summary { cursor: pointer }
 .kit-text, .widget-html [role=status] { line-height: 1.5 } .kit-said > label { font-family: var(--jp-ui-font-family, sans-serif) }
 .kit-narrow { max-width: 800px }
-.kit-hint { margin: 2px 0 4px 88px; max-width: 640px; line-height: 1.5; color: var(--jp-ui-font-color1, inherit) }
+.kit-hint { margin: 2px 0 4px 88px; max-width: 720px; line-height: 1.5; color: var(--jp-ui-font-color1, inherit) }
 .kit-head { font-weight: 600; margin: 12px 0 2px }
 .kit-big { font-size: 1.25em; font-weight: 600 }
 </style>"""

@@ -53,7 +53,9 @@ class SendPanel(w.VBox):
         self._unsent = ""
         self._user: str | None = None
         self.form, self.message = ServerForm(), MessageForm()
-        self.count = w.BoundedIntText(description="How many", value=1, min=1, max=MOST_MESSAGES, layout=w.Layout(width="160px"))
+        self.count = w.BoundedIntText(
+            description="How many", value=1, min=1, max=MOST_MESSAGES, layout=w.Layout(width="160px", margin="2px 16px 2px 2px")
+        )
         self.dry_run = checkbox("dry run: ask about sender and recipients, send nothing")
         self.first = checkbox("in the sandbox first")
         self.plan = w.HTML()
@@ -158,7 +160,7 @@ class SendPanel(w.VBox):
 
     def _clear(self) -> None:
         self.result = None
-        self._steps = []
+        self._steps, self._since = [], time.perf_counter()
         self.status.value = self._rehearsed.value = self._told.value = self._more.value = self.headers.value = ""
         for old in self._clock.children:
             asyncio.get_running_loop().call_later(UNTIL_GONE, old.close)
@@ -166,6 +168,7 @@ class SendPanel(w.VBox):
         _display(self._copy, False)
 
     def _tell(self, step: Step) -> None:
+        self._since = time.perf_counter()
         self._steps.append(step)
         if not self._many:
             self._more.value = steps_html(self._steps)
@@ -208,7 +211,9 @@ class SendPanel(w.VBox):
         try:
             result = await send(chosen.profile, mail, chosen.secret, dry_run=self.dry_run.value, on_step=self._tell, budget=chosen.budget)
         except asyncio.CancelledError:
-            self._conclude(big("Cancelled.") + findings_html((stopped(mail, self._steps, chosen.profile),)), mail, chosen.profile)
+            told = findings_html((stopped(mail, self._steps, chosen.profile),))
+            self._tell(Step(name="stopped here", seconds=time.perf_counter() - self._since, ok=False))
+            self._conclude(told, mail, chosen.profile)
             raise
         self.result = result
         told = verdict_html(result) + findings_html(result.findings) + answers_html(result)

@@ -222,6 +222,8 @@ async def test_a_message_that_is_cancelled_says_whether_it_was_sent():
     panel.cancel.click()
     await until(lambda: not panel.button.disabled)
     assert "stopped before the content went out" in shown(panel)
+    assert "stopped here" in bars(panel), "where the time went is where it was waited last"
+    assert "it did not come to that" in shown(panel)
     assert not is_shown(panel, panel.cancel)
 
 
