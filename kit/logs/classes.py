@@ -18,7 +18,7 @@ TIME: Final = r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\d[T ]\d\d:\d\
 # What is read from a line, by its role; kit.logs.join has a handler for each role.
 _CLIENT: Final = ("client_name", "client_ip", "client_port")
 _SESSION: Final = ("service", "user", "mechanism", "client_ip", "tls", "session")
-_ATTEMPT: Final = ("driver", "reason", "service", "user", "mechanism", "tls_version", "session", *_CLIENT, "helo")
+_ATTEMPT: Final = ("driver", "reason", "service", "user", "mechanism", "tls", "tls_version", "session", *_CLIENT, "helo")
 ROLES: Final[dict[str, tuple[str, ...]]] = {
     "verdict": ("origin", "host", "program", *_CLIENT, "mechanism", "reason", "user"),
     "success": ("origin", "host", "program", *_CLIENT, "mechanism", "user"),
@@ -31,6 +31,10 @@ ROLES: Final[dict[str, tuple[str, ...]]] = {
     "refused": ("host", "reason", *_SESSION),
     "ended-refused": ("host", "reason", *_SESSION),
     "attempt": ("host", *_ATTEMPT),
+    "opens": ("host", "session", *_CLIENT, "helo", "tls_version"),
+    "try": ("host", *_ATTEMPT),
+    "again": ("host", *_ATTEMPT),
+    **dict.fromkeys(("failed", "declined", "hung-up", "message", "signed-in", "no-mail"), ("origin", "host", *_ATTEMPT)),
     "none": (),
 }
 _NAMED: Final = re.compile(r"\(\?P<(\w+)>")
@@ -54,6 +58,7 @@ class LineClass:
         fields: names of what the pattern finds, in the order of a row; the time comes first.
         match: rows of a text of joined lines, one a line; a line that is of another class gives a row of empty texts.
         reasons: text found in the line's reason → how the try ended; the first that fits wins.
+        vis: the user stands there as vis(3) encodes it.
     """
 
     id: str
@@ -65,6 +70,7 @@ class LineClass:
     outcome: Outcome
     cause: Cause
     reasons: tuple[tuple[str, Outcome, Cause], ...]
+    vis: bool
     fields: tuple[str, ...]
     match: Callable[[str], list[Row]]
 
@@ -94,11 +100,12 @@ def suspicion() -> tuple[str, ...]:
 
 def needles_at_once(classes: Sequence[LineClass]) -> list[bytes]:
     """What is looked for in every line: the frequent classes' needles, the longest first, for the first that a line holds decides which
-    classes it is tried against; then what makes a line suspect; then the needles of other classes whose lines need not be suspect.
+    classes it is tried against; then what makes a line suspect; then the needles of other classes whose lines need not be suspect: those
+    of no attempt are looked for in suspect lines only.
     """
     words = [word.encode() for word in suspicion()]
     frequent = sorted((c.needle for c in classes if c.frequent), key=len, reverse=True)
-    others = (c.needle for c in classes if not any(word in c.needle for word in words))
+    others = (c.needle for c in classes if c.role != "none" and not any(word in c.needle for word in words))
     return list(dict.fromkeys([*frequent, *words, *others]))
 
 
@@ -127,6 +134,7 @@ def _line_class(entry: dict[str, Any], table: dict[str, Any], name: str) -> Line
             outcome=Outcome(entry.get("outcome", "success")),
             cause=Cause(entry.get("cause", "none")),
             reasons=tuple((r["text"], Outcome(r["outcome"]), Cause(r["cause"])) for r in entry.get("reasons", ())),
+            vis=entry.get("vis", False),
             fields=tuple(pattern.groupindex),
             match=pattern.findall,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from array import array
 from collections import defaultdict
@@ -20,7 +21,7 @@ from kit.model import Cause, Outcome
 
 # What the columns hold, and what servers write there for nothing.
 FIELDS: Final[dict[str, tuple[str, ...]]] = {
-    "host": (),
+    "host": ("-",),
     "server": (),
     "service_raw": (),
     "outcome": (),
@@ -28,7 +29,7 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "user": (),
     "client_ip": (),
     "client_port": (),
-    "client_name": ("unknown",),
+    "client_name": ("unknown", "<unknown>"),
     "helo": (),
     "mechanism": (),
     "tls": (),
@@ -58,9 +59,9 @@ Numbers = npt.NDArray[np.int32]
 # What attempts hold in another form than the line.
 _CLEAN: Final[dict[str, Callable[[Sequence[str]], Texts]]] = {
     "user": lambda texts: [None if text in _UNNAMED else text for text in texts],
-    "client_ip": lambda texts: [text.removeprefix("::ffff:") if text[0] == ":" else text for text in texts],
-    # Dovecot's login lines always tell: `TLS`, `secured` for a local or trusted connection, or nothing.
-    "tls": lambda texts: ["TLS" if text == "TLS" else "none" for text in texts],
+    "client_ip": lambda texts: [text.removeprefix("::ffff:") if text[:1] == ":" else text for text in texts],
+    # Lines with such a group always tell: Dovecot's `TLS`, `secured` for a local or trusted connection, or nothing; Cyrus's 1 or 0.
+    "tls": lambda texts: ["TLS" if text in ("TLS", "1") else "none" for text in texts],
 }
 
 
@@ -73,12 +74,21 @@ def say(events: Events) -> dict[str, Texts | str]:
         said["service_raw"] = raw
     if drivers := found.get("driver"):
         said["mechanism"] = list(map(mechanism_of, drivers))
+    if line_class.vis:
+        said["user"] = list(map(_unvis, found["user"]))
     if versions := found.get("tls_version"):
-        said["tls"] = [text.replace("TLS1", "TLSv1", 1) or None for text in versions]
+        said["tls"] = list(map(_tls, versions))
     if line_class.reasons:
         verdicts = _Verdicts(line_class)
         said["outcome"], said["cause"] = zip(*[verdicts[reason] for reason in found["reason"]], strict=True)
     return said
+
+
+@cache
+def _tls(version: str) -> str | None:
+    """The TLS version as the kit calls it. Exim names the protocol before it: one without TLS, or with."""
+    protocol, _, named = version.rpartition(" X=")
+    return {"esmtpa": "none", "esmtpsa": "TLS"}.get(named) or named.replace("TLS1", "TLSv1", 1) or None
 
 
 @cache
@@ -87,6 +97,21 @@ def mechanism_of(driver: str) -> str | None:
     name = driver.lower().replace("_", "-")
     words = {name, *name.split("-")}
     return next((mechanism.upper() for mechanism in _MECHANISMS if mechanism in words), None)
+
+
+# vis(3) without VIS_CSTYLE: \\^I, \\040, \\M-C for a C with its highest bit set, \\M^I for a tab with it.
+_ENCODED: Final = re.compile(rb"\\(?:(M-|M\^|\^)([!-~])|([0-3][0-7][0-7])|(\\))")
+
+
+def _unvis(text: str) -> str:
+    return _ENCODED.sub(_octet, text.encode("utf-8", "surrogatepass")).decode("utf-8", "replace") if "\\" in text else text
+
+
+def _octet(found: re.Match[bytes]) -> bytes:
+    mark, character, octal, backslash = found.groups()
+    if not mark:
+        return backslash or bytes((int(octal, 8),))
+    return bytes(((ord(character) ^ 0x40 if b"^" in mark else ord(character)) | (0x80 if b"M" in mark else 0),))
 
 
 class _Verdicts(dict[str, tuple[str, str]]):

@@ -1,6 +1,6 @@
 """Events → attempts: one try to sign in counts once, whatever number of lines tells of it (law 5).
 
-Three joins, each by what the servers themselves write:
+Three joins here, each by what the servers themselves write, a fourth in kit.logs.sessions and a fifth in kit.logs.processes:
 
 - **Postfix, one connection**: by host, program and process id up to the `disconnect` line, whose counts of AUTH commands
   show the tries that have no line of their own: a sign-in without a message, a client that vanished, an AUTH that was
@@ -24,7 +24,10 @@ from typing import Any, Final
 import numpy as np
 
 from kit.logs.columns import Attempts, say
+from kit.logs.processes import TAKES as OF_PROCESS
+from kit.logs.processes import Processes
 from kit.logs.scan import Batch
+from kit.logs.sessions import TAKES, Sessions
 from kit.logs.tries import IDLE, WINDOW, Connection, Session, Try
 from kit.model import Cause, Outcome
 
@@ -60,11 +63,13 @@ _TAKES: Final[dict[str, tuple[str, ...]]] = {
     "refused": ("session", "user"),
     "ended-refused": ("session",),
     "attempt": (),
+    **TAKES,
+    **OF_PROCESS,
 }
 # These say something about attempts that have lines of their own.
 _BESIDE: Final = frozenset(("lost", "summary", "trouble"))
 # Each line of these roles is an attempt, until another line is found to tell of the same.
-_ATTEMPTS: Final = frozenset(("verdict", "backend", "login", "refused", "attempt"))
+_ATTEMPTS: Final = frozenset(("verdict", "backend", "login", "refused", "attempt", "try", "again", *OF_PROCESS))
 
 
 class Joiner:
@@ -79,6 +84,8 @@ class Joiner:
         self._ended_first: dict[str, Try] = {}  # session → its last line, which came before its try's
         self._judged: dict[str, list[Try]] = {}  # address → Dovecot's verdicts that wait for Postfix's line
         self._unexplained: dict[str, list[Try]] = {}  # address → Postfix's failures that wait for Dovecot's reason
+        self._named = Sessions()
+        self._of_process = Processes()
         self._handlers = {
             "verdict": self._verdict,
             "success": self._success,
@@ -91,6 +98,8 @@ class Joiner:
             "refused": self._refused,
             "ended-refused": self._ended_refused,
             "attempt": lambda *_: None,  # its line says all there is
+            **self._named.handlers,
+            **self._of_process.handlers,
         }
 
     def feed(self, batch: Batch) -> Iterator[Attempts]:
@@ -139,9 +148,13 @@ class Joiner:
         self._ended_first.clear()
         self._judged.clear()
         self._unexplained.clear()
+        self._named.clear()
+        self._of_process.clear()
         self._newest = _LONG_AGO
 
     def _forget(self, now: int) -> None:
+        self._named.forget(now)
+        self._of_process.forget(now)
         self._connections = {k: c for k, c in self._connections.items() if c.last >= now - IDLE}
         self._trouble_at = {k: second for k, second in self._trouble_at.items() if second >= now - DISORDER}
         self._sessions = {k: session for k, session in self._sessions.items() if session.last >= now - IDLE}

@@ -113,7 +113,7 @@ def _judge(line: str, calendar: Calendar) -> tuple[str, dict | None]:
         time = calendar.read(plain)
         if time is None:
             break
-        said = {"service": None, "user": None, "reason": None, **found.groupdict()}
+        said = {"service": None, "user": None, "reason": None, **programs.fullmatch(program).groupdict(), **found.groupdict()}
         outcome, cause = entry.get("outcome", "success"), entry.get("cause", "none")
         for reason in entry.get("reasons", ()):
             if reason["text"] in (said["reason"] or ""):
@@ -125,7 +125,6 @@ def _judge(line: str, calendar: Calendar) -> tuple[str, dict | None]:
 
 def _event(entry: dict, said: dict, time: datetime, tagged: tuple, line: str) -> dict:
     host, program, pid, _ = tagged
-    dovecot_login = entry["software"] == "dovecot" and "(?P<service>" in entry["pattern"]
     raw = program if entry["software"] == "postfix" else said["service"] or entry.get("service")
     mechanism = said.get("mechanism")
     if "driver" in said:
@@ -133,6 +132,7 @@ def _event(entry: dict, said: dict, time: datetime, tagged: tuple, line: str) ->
         mechanism = next((m.upper() for m in NAMED_BY_MECHANISM if m in ("-".join(parts), *parts)), None)
     version = (said.get("tls_version") or "").replace("TLS1", "TLSv1", 1) or None
     name = said.get("client_name")
+    user = _from_vis(said["user"]) if entry.get("vis") else said["user"]
     return {
         "role": entry["role"],
         "second": int(time.timestamp()),
@@ -144,13 +144,13 @@ def _event(entry: dict, said: dict, time: datetime, tagged: tuple, line: str) ->
         "host": host,
         "server": entry["software"],
         "service_raw": raw,
-        "user": None if said["user"] in (None, *NOTHING) else said["user"],
+        "user": None if user in (None, *NOTHING) else user,
         "client_ip": re.sub("^::ffff:", "", said.get("client_ip") or ""),
         "client_port": int(said["client_port"]) if said.get("client_port") else None,
-        "client_name": None if name == "unknown" else name,
+        "client_name": None if name in ("unknown", "<unknown>") else name or None,
         "helo": said.get("helo") or None,
         "mechanism": mechanism or None,
-        "tls": ("TLS" if said.get("tls") == "TLS" else "none") if dovecot_login else version,
+        "tls": ("TLS" if said["tls"] in ("TLS", "1") else "none") if "tls" in said else version,
         "session": said.get("session") or None,
         "text": mask(line),
     }
@@ -179,6 +179,28 @@ def _unwrap(line: str) -> str:
     return re.sub(r"^<\d{1,3}>(?=[A-Z][a-z]{2} |\d{4}-)", "", line)
 
 
+def _from_vis(text: str) -> str:
+    """The bytes that vis(3) wrote so, one after the other."""
+    raw, place = bytearray(), 0
+    while place < len(text):
+        for shape, value in VIS:
+            if found := re.compile(shape, re.ASCII).match(text, place):
+                raw += bytes(value(found[1]))
+                place = found.end()
+                break
+    return raw.decode("utf-8", "replace")
+
+
+VIS = [
+    (r"\\M\^([!-~])", lambda c: [ord(c) ^ 0b1100_0000]),
+    (r"\\M-([!-~])", lambda c: [ord(c) + 128]),
+    (r"\\\^([!-~])", lambda c: [ord(c) ^ 0b0100_0000]),
+    (r"\\([0-3][0-7]{2})", lambda digits: [int(digits, 8)]),
+    (r"\\(\\)", lambda c: c.encode()),
+    (r"([\s\S])", lambda c: c.encode("utf-8", "surrogatepass")),
+]
+
+
 def _suspect(message: str) -> bool:
     return any(word in message for word in SUSPICION)
 
@@ -196,13 +218,14 @@ def _is_utf8(raw: bytes) -> bool:
 
 def _join(events: list[dict]) -> list[dict]:
     for event in events:
-        event |= {"alive": event["role"] in ("verdict", "backend", "login", "refused", "attempt"), "count": 1}
+        event |= {"alive": event["role"] in ("verdict", "backend", "login", "refused", "attempt", "try", "again"), "count": 1}
     _without_backend(events)
     extra = _postfix_connections(events)
     _dovecot_sessions([e for e in events if e["session"] and e["server"] == "dovecot"])
     for event in events:
         if event["role"] in ("ended", "ended-refused") and not event["session"]:
             event |= {"alive": True, "count": event["total"] or 1}
+    _named_sessions(events)
     vanished = _match_by_client(events, [e for e in extra if e["why"] == "vanished"])
     attempts = [e for e in [*events, *extra] if e["alive"] and e not in vanished]
     for attempt in attempts:
@@ -276,6 +299,37 @@ def _dovecot_sessions(events: list[dict]) -> None:
             _end_session(event, groups.pop(event["session"], []))
             if event["role"] == "ended-refused" and event["alive"]:
                 ended_first[event["session"]] = event
+
+
+def _named_sessions(events: list[dict]) -> None:
+    """Of each session whose lines name it: pairs of lines that tell of one try, then what its other lines say of the client."""
+    groups: dict[tuple, list[dict]] = {}
+    for event in events:
+        if event["role"] in ("opens", "try", "again"):
+            groups.setdefault((event["host"], event["session"]), []).append(event)
+    for lines in groups.values():
+        single: list[dict] = []
+        for event in lines:
+            pair = [
+                e for e in single if {e["role"], event["role"]} == {"try", "again"} and _near(e, event) and e["outcome"] == event["outcome"]
+            ]
+            if pair:
+                single.remove(pair[0])
+                event["alive"] = False
+                for field in ("user", "mechanism"):
+                    pair[0][field] = pair[0][field] or event[field]
+            else:
+                single.append(event)
+        opens = [e for e in lines if e["role"] == "opens"]
+        for event in lines:
+            for field in ("client_ip", "client_port", "client_name", "helo", "tls"):
+                earlier = [e[field] for e in opens if e["offset"] < event["offset"] and e[field]]
+                late = [e[field] for e in opens if e["offset"] > event["offset"] and e[field] and _near(e, event)]
+                event[field] = event[field] or (earlier[-1:] or late[:1] or [None])[0]
+
+
+def _near(one: dict, other: dict) -> bool:
+    return abs(one["second"] - other["second"]) <= 5
 
 
 def _end_session(event: dict, tries: list[dict]) -> None:

@@ -106,6 +106,12 @@ TEMPLATES = [
     ("dovecot", "imap-login: Disconnected (client didn't finish SASL auth, waited 0 secs): user=<>, method=PLAIN, rip={ip}, lip=192.0.2.1"),
     ("dovecot", "imap-login: Disconnected: Connection closed (no auth attempts in 0 secs): user=<>, rip={ip}, lip=192.0.2.1"),
     ("dovecot", "auth: a new way of saying no to {user}"),
+    ("smtpd[3]", "{id} smtp connected address={ip} host={name}"),
+    ("smtpd[3]", "{id} smtp tls ciphers=TLSv1.{m}:TLS_AES_256_GCM_SHA384:256"),
+    ("smtpd[3]", "{id} smtp authentication user={token} result={result}"),
+    ("smtpd[3]", "{id} smtp event=authentication user={token} address={ip} host={name} result={result}"),
+    ("smtpd[3]", '{id} smtp failed-command command="AUTH {mech} (...)" result="{code} x"'),
+    ("smtpd[3]", '{id} smtp failed-command command="MAIL FROM:<{user}>" result="530 Must issue an AUTH command first"'),
     ("kernel", "nothing to see here, {user}"),
     ("auth.example.com", "{user}"),
 ]
@@ -145,6 +151,10 @@ WORDS = {
     "m": st.integers(1, 4),
     "driver": st.sampled_from(["passwd-file", "pam", "cram-md5", "plain"]),
     "session": st.sampled_from(["aXz9Xv1g", "bXz9Xv1g"]),
+    "id": st.sampled_from(["45addba89269aeaa", "45addba89269aeab"]),
+    "token": st.sampled_from(["a", "a@b.test", "", r"\\", r"jos\M-C\M-)\040\^I\M^I", r"\M", r"a\\040"]),
+    "result": st.sampled_from(["ok", "permfail", "tempfail"]),
+    "code": st.sampled_from(["535", "421", "501", "503"]),
     "verdict": st.sampled_from(["unknown user", "Password mismatch", "temporary failure", "a reason nobody knew"]),
 }
 EVENT = st.fixed_dictionaries(

@@ -1,0 +1,91 @@
+"""Servers that name the session in each of its lines: one line says who the client is, others what it tried.
+
+A try is told by one line or by two: what was judged, and what the client was told. They find each other by session, outcome
+and time, in either order; the first of them stands for the try, and learns from the second.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
+
+from kit.logs.columns import Attempts
+from kit.logs.tries import IDLE, Try
+
+PAUSE: Final = 5
+"""Seconds between two lines about one try; OpenSMTPD lets a client that failed wait for up to one."""
+MOST_SESSIONS: Final = 50_000
+"""Sessions that are remembered; beyond, the oldest are forgotten."""
+
+_OF_SESSION: Final = ("client_ip", "client_port", "client_name", "helo", "tls")
+_OF_TRY: Final = ("user", "mechanism")
+TAKES: Final = dict.fromkeys(("opens", "try", "again"), ("host", "session"))
+_FIRST, _SECOND, _BOTH = range(3)
+
+
+@dataclass(slots=True)
+class _Session:
+    """What is known of a session, and its tries of the last seconds: told by the first kind of line, by the second, by both."""
+
+    last: int = 0
+    known: dict[str, str] = field(default_factory=dict)
+    tries: tuple[list[Try], list[Try], list[Try]] = field(default_factory=lambda: ([], [], []))
+
+    def age(self, now: int) -> None:
+        """Lets go of tries that no line tells of any more: each keeps its whole batch in memory."""
+        for tries in self.tries:
+            tries[:] = [each for each in tries if abs(now - each.second) <= PAUSE]
+
+
+class Sessions:
+    """The handlers of those lines' roles, and what they remember, by host and session."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[tuple[str, str], _Session] = {}
+        self.handlers: dict[str, Any] = {
+            "opens": self._opens,
+            "try": partial(self._try, _FIRST),
+            "again": partial(self._try, _SECOND),
+        }
+
+    def _at(self, held: Attempts, i: int, host: str, name: str) -> _Session:
+        session = self._sessions.setdefault((host, name), _Session())
+        session.last = held.seconds[i]
+        session.age(session.last)
+        return session
+
+    def _opens(self, held: Attempts, i: int, host: str, name: str) -> None:
+        session = self._at(held, i, host, name)
+        session.known |= {of: text for of in _OF_SESSION if (text := held.columns[of][i])}
+        for tries in session.tries:
+            for each in tries:
+                _learn(each, session.known)
+
+    def _try(self, kind: int, held: Attempts, i: int, host: str, name: str) -> None:
+        session = self._at(held, i, host, name)
+        each = Try(held, i, session.last, None)
+        for k, earlier in enumerate(others := session.tries[_SECOND - kind]):
+            if earlier.get("outcome") == each.get("outcome"):
+                _learn(earlier, {of: each.get(of) for of in _OF_TRY})
+                each.drop()
+                session.tries[_BOTH].append(others.pop(k))
+                return
+        _learn(each, session.known)
+        session.tries[kind].append(each)
+
+    def forget(self, now: int) -> None:
+        """Forgets what was silent for too long."""
+        kept = {key: session for key, session in self._sessions.items() if session.last >= now - IDLE}
+        self._sessions = dict(list(kept.items())[-MOST_SESSIONS:])
+        for session in self._sessions.values():
+            session.age(now)
+
+    def clear(self) -> None:
+        """Forgets all."""
+        self._sessions.clear()
+
+
+def _learn(each: Try, known: dict[str, Any]) -> None:
+    for of, text in known.items():
+        each.learn(of, text)
