@@ -38,20 +38,27 @@ def syslog(folder: Path, stamp: Callable[[], str]) -> Iterator[tuple[str, ...]]:
         else:
             path, prefix = DEVICE, ()
             DEVICE.unlink(missing_ok=True)  # left by a run that died
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as device:
-            device.bind(str(path))
-            path.chmod(0o666)
-            device.settimeout(0.2)
-            ended = threading.Event()
-            (folder / "mail.log").touch()
-            thread = threading.Thread(target=_write, args=(device, folder / "mail.log", stamp, ended), daemon=True)
-            thread.start()
-            try:
-                yield prefix
-            finally:
-                ended.set()
-                thread.join()
-                path.unlink(missing_ok=True)
+        with recorded(path, folder / "mail.log", stamp):
+            yield prefix
+
+
+@contextlib.contextmanager
+def recorded(path: Path, log_file: Path, stamp: Callable[[], str]) -> Iterator[None]:
+    """Writes what comes to the socket of that path to the file."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as device:
+        device.bind(str(path))
+        path.chmod(0o666)
+        device.settimeout(0.2)
+        ended = threading.Event()
+        log_file.touch()
+        thread = threading.Thread(target=_write, args=(device, log_file, stamp, ended), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
