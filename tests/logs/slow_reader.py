@@ -34,6 +34,7 @@ NAMED_BY_MECHANISM = (
     *("plain", "login", "cram-md5", "digest-md5", "scram-sha-1", "scram-sha-256"),
     *("xoauth2", "oauthbearer", "external", "gssapi", "ntlm", "apop"),
 )
+EXIM = ("failed", "declined", "hung-up", "message", "signed-in", "no-mail")
 FIELDS = (
     *("time", "host", "server", "service", "service_raw", "outcome", "cause", "user", "client_ip", "client_port", "client_name"),
     *("helo", "mechanism", "tls", "session", "count", "text", "file", "line", "offset"),
@@ -131,6 +132,8 @@ def _event(entry: dict, said: dict, time: datetime, tagged: tuple, line: str) ->
         parts = re.split("[-_]", said["driver"].lower())
         mechanism = next((m.upper() for m in NAMED_BY_MECHANISM if m in ("-".join(parts), *parts)), None)
     version = (said.get("tls_version") or "").replace("TLS1", "TLSv1", 1) or None
+    if version and version.startswith("esmtp"):
+        version = "none" if version == "esmtpa" else version[len("esmtpsa X=") :] or "TLS"
     name = said.get("client_name")
     user = _from_vis(said["user"]) if entry.get("vis") else said["user"]
     return {
@@ -138,10 +141,11 @@ def _event(entry: dict, said: dict, time: datetime, tagged: tuple, line: str) ->
         "second": int(time.timestamp()),
         "connection": (host, program, pid),
         "asked": (said.get("process"), said.get("driver")),
+        "reason": said["reason"],
         "good": int(said.get("good") or 0),
         "total": int(said.get("total") or 0),
         "time": time,
-        "host": host,
+        "host": None if host == "-" else host,
         "server": entry["software"],
         "service_raw": raw,
         "user": None if user in (None, *NOTHING) else user,
@@ -218,7 +222,7 @@ def _is_utf8(raw: bytes) -> bool:
 
 def _join(events: list[dict]) -> list[dict]:
     for event in events:
-        event |= {"alive": event["role"] in ("verdict", "backend", "login", "refused", "attempt", "try", "again"), "count": 1}
+        event |= {"alive": event["role"] in ("verdict", "backend", "login", "refused", "attempt", "try", "again", *EXIM), "count": 1}
     _without_backend(events)
     extra = _postfix_connections(events)
     _dovecot_sessions([e for e in events if e["session"] and e["server"] == "dovecot"])
@@ -226,6 +230,7 @@ def _join(events: list[dict]) -> list[dict]:
         if event["role"] in ("ended", "ended-refused") and not event["session"]:
             event |= {"alive": True, "count": event["total"] or 1}
     _named_sessions(events)
+    _exim_processes([e for e in events if e["role"] in EXIM])
     vanished = _match_by_client(events, [e for e in extra if e["why"] == "vanished"])
     attempts = [e for e in [*events, *extra] if e["alive"] and e not in vanished]
     for attempt in attempts:
@@ -299,6 +304,43 @@ def _dovecot_sessions(events: list[dict]) -> None:
             _end_session(event, groups.pop(event["session"], []))
             if event["role"] == "ended-refused" and event["alive"]:
                 ended_first[event["session"]] = event
+
+
+def _exim_processes(events: list[dict]) -> None:
+    """The lines of a process about one client are of one connection: one sign-in, and AUTH commands with or without a line."""
+    groups: dict[tuple, list[dict]] = {}
+    for event in events:
+        if event["connection"][2] or event["client_port"]:
+            key = (event["connection"], event["client_ip"], event["client_port"])
+            lines = groups.setdefault(key, [])
+            if lines and abs(event["second"] - lines[-1]["second"]) > 3600:
+                lines = groups[key] = []
+            lines.append(event)
+            _exim_line(event, lines[:-1])
+        elif event["role"] in ("signed-in", "no-mail"):
+            event["alive"] = False
+
+
+def _exim_line(event: dict, before: list[dict]) -> None:
+    role = event["role"]
+    if role in ("failed", "hung-up") and event["connection"][0] != "-":
+        candidates = [e for e in before if e["role"] in ("failed", "hung-up")]
+        last = candidates[-1] if candidates else None
+        if last and not last.get("copy") and _said(last) == _said(event) and abs(event["second"] - last["second"]) <= 1:
+            event |= {"alive": False, "copy": True}
+            return
+    listed = [e for e in before if e["role"] in ("failed", "declined", "hung-up") and e["alive"] and "nonmail" not in (e["reason"] or "")]
+    if role == "hung-up" and "nonmail" not in event["reason"]:
+        event["alive"] = all(e["role"] != "declined" for e in before)
+    elif role in ("message", "signed-in"):
+        event["alive"] = all(e["role"] not in ("message", "signed-in") for e in before)
+    elif role == "no-mail":
+        event["count"] = event["reason"].count("AUTH") - len(listed)
+        event["alive"] = event["count"] > 0
+
+
+def _said(event: dict) -> tuple:
+    return event["role"], event["asked"], event["user"], event["reason"]
 
 
 def _named_sessions(events: list[dict]) -> None:
