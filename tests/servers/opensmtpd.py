@@ -14,9 +14,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from kit.sandbox.authority import issue
+from tests.servers.syslog import recorded
 
 USER, PASSWORD = "alice", "good-alice"
 ADDRESS, GREY = "alice@example.test", "alice+grey@example.test"
@@ -77,8 +79,9 @@ def opensmtpd(release: str = "trixie") -> Iterator[OpenSmtpd]:
         ports = dict(zip(names, _free_ports(len(names)), strict=True))
         server = OpenSmtpd(**ports, ca_file=str(ca_file), log_file=root / "log", mailbox=root / "home" / USER / "Maildir/new")
         _configure(root, server, f"/tls/{server_file.name}")
-        log = stack.enter_context(server.log_file.open("wb"))
-        process = subprocess.Popen(["chroot", root, "/usr/sbin/smtpd", "-d"], stderr=log, stdout=log, stdin=subprocess.DEVNULL)
+        stack.enter_context(recorded(root / "dev/log", server.log_file, lambda: datetime.now(UTC).isoformat(timespec="microseconds")))
+        out = stack.enter_context((root / "start.out").open("wb"))
+        process = subprocess.Popen(["chroot", root, "/usr/sbin/smtpd", "-F"], stderr=out, stdout=out, stdin=subprocess.DEVNULL)
         try:
             _wait(process, server)
             yield server
@@ -131,7 +134,7 @@ def _wait(process: subprocess.Popen[bytes], server: OpenSmtpd) -> None:
             server.wait_for("smtp disconnected")  # so that the tests find none but their own sessions in the log
             return
         time.sleep(0.05)
-    raise RuntimeError(f"OpenSMTPD does not listen:\n{server.log_file.read_text()}")
+    raise RuntimeError(f"OpenSMTPD does not listen:\n{server.log_file.with_name('start.out').read_text()}{server.log_file.read_text()}")
 
 
 def _free_ports(count: int) -> list[int]:
