@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.servers.chroot import find_root
 from tests.servers.exim import find_exim
 from tests.servers.opensmtpd import find_opensmtpd
 from tests.servers.postfix_dovecot import Servers, postfix_with_dovecot
@@ -36,6 +37,11 @@ NEEDS = {
         lambda: all(map(find_opensmtpd, ("bookworm", "trixie"))),
         "as root: .ci/unpack FOLDER, and KIT_TEST_UNPACKED=FOLDER",
     ),
+    "exim-logs": (
+        lambda: bool(find_root("exim-bookworm") and find_root("exim-trixie")),
+        "as root: .ci/unpack FOLDER, and KIT_TEST_UNPACKED=FOLDER",
+    ),
+    "cyrus": (lambda: bool(find_root("cyrus")), "as root: .ci/unpack FOLDER, and KIT_TEST_UNPACKED=FOLDER"),
     "swaks": (lambda: bool(_which("swaks")), "apt-get install swaks libnet-ssleay-perl libauthen-sasl-perl"),
     "curl": (lambda: bool(_which("curl")), "apt-get install curl"),
     "msmtp": (lambda: bool(_which("msmtp")), "apt-get install msmtp"),
