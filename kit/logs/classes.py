@@ -34,6 +34,7 @@ ROLES: Final[dict[str, tuple[str, ...]]] = {
     "opens": ("host", "session", *_CLIENT, "helo", "tls_version"),
     "try": ("host", *_ATTEMPT),
     "again": ("host", *_ATTEMPT),
+    "told": ("host", *_ATTEMPT),
     **dict.fromkeys(("failed", "declined", "hung-up", "message", "signed-in", "no-mail"), ("origin", "host", *_ATTEMPT)),
     "none": (),
 }

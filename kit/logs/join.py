@@ -69,7 +69,7 @@ _TAKES: Final[dict[str, tuple[str, ...]]] = {
 # These say something about attempts that have lines of their own.
 _BESIDE: Final = frozenset(("lost", "summary", "trouble"))
 # Each line of these roles is an attempt, until another line is found to tell of the same.
-_ATTEMPTS: Final = frozenset(("verdict", "backend", "login", "refused", "attempt", "try", "again", *OF_PROCESS))
+_ATTEMPTS: Final = frozenset(("verdict", "backend", "login", "refused", "attempt", "try", "again", "told", *OF_PROCESS))
 
 
 class Joiner:

@@ -2,6 +2,8 @@
 
 A try is told by one line or by two: what was judged, and what the client was told. They find each other by session, outcome
 and time, in either order; the first of them stands for the try, and learns from the second.
+
+Exchange makes a client that failed wait, before or after it answers: its further lines about a try belong to the session's last one.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ MOST_SESSIONS: Final = 50_000
 
 _OF_SESSION: Final = ("client_ip", "client_port", "client_name", "helo", "tls")
 _OF_TRY: Final = ("user", "mechanism")
-TAKES: Final = dict.fromkeys(("opens", "try", "again"), ("host", "session"))
+TAKES: Final = dict.fromkeys(("opens", "try", "again"), ("host", "session")) | {"told": ("host", "session", "reason")}
 _FIRST, _SECOND, _BOTH = range(3)
 
 
@@ -31,11 +33,15 @@ class _Session:
     last: int = 0
     known: dict[str, str] = field(default_factory=dict)
     tries: tuple[list[Try], list[Try], list[Try]] = field(default_factory=lambda: ([], [], []))
+    latest: Try | None = None
+    told: set[bool] | None = None  # of the latest try: what it was called, the answer; None where there was no try
 
     def age(self, now: int) -> None:
         """Lets go of tries that no line tells of any more: each keeps its whole batch in memory."""
         for tries in self.tries:
             tries[:] = [each for each in tries if abs(now - each.second) <= PAUSE]
+        if self.latest and abs(now - self.latest.second) > PAUSE:
+            self.latest = None
 
 
 class Sessions:
@@ -47,6 +53,7 @@ class Sessions:
             "opens": self._opens,
             "try": partial(self._try, _FIRST),
             "again": partial(self._try, _SECOND),
+            "told": self._told,
         }
 
     def _at(self, held: Attempts, i: int, host: str, name: str) -> _Session:
@@ -73,6 +80,19 @@ class Sessions:
                 return
         _learn(each, session.known)
         session.tries[kind].append(each)
+        session.latest, session.told = each, set()
+
+    def _told(self, held: Attempts, i: int, host: str, name: str, answer: str | None) -> None:
+        session = self._at(held, i, host, name)
+        each = Try(held, i, session.last, None)
+        if session.told is None or bool(answer) in session.told:
+            _learn(each, session.known)
+            session.latest, session.told = each, {bool(answer)}
+            return
+        session.told.add(bool(answer))
+        if session.latest:
+            _learn(session.latest, {of: each.get(of) for of in _OF_TRY})
+        each.drop()
 
     def forget(self, now: int) -> None:
         """Forgets what was silent for too long."""
