@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from kit.logs.classes import TIME, envelope
+from kit.logs.foreign import FOREIGN
 
 _CANONICAL: Final = re.compile(envelope(r"[^\s\[\]:]{1,128}") + "(?P<message>.*)", re.ASCII | re.DOTALL)
 # RFC 5424 section 6: <PRI>1 TIME HOST APP PROCID MSGID SD MSG, "-" for what is missing. Structured data may hold an escaped "]".
@@ -20,6 +21,7 @@ _PRIORITY: Final = re.compile(r"<\d{1,3}>(?=[A-Z][a-z]{2} |\d{4}-)")
 # A day of one digit without its padding, as some relays write it.
 _SHORT_DAY: Final = re.compile(r"([A-Z][a-z]{2}) (\d) (?=\d\d:)")
 _STAMP: Final = re.compile(rf"(?:{TIME})(?= )", re.ASCII)
+_FOREIGN: Final = tuple((re.compile(pattern, re.ASCII | re.DOTALL).match, change) for pattern, change in FOREIGN)
 
 
 def canonical(line: str) -> str:
@@ -31,6 +33,9 @@ def canonical(line: str) -> str:
             pid = found["pid"] if found["pid"] != "-" else None
             return _line(found["time"], found["host"], found["program"], pid, found["message"] or "")
         line = _PRIORITY.sub("", line, count=1)
+    for match, change in _FOREIGN:
+        if found := match(line):
+            return change(found) + line[found.end() :]
     return _SHORT_DAY.sub(r"\1  \2 ", line, count=1) if _SHORT_DAY.match(line) else line
 
 

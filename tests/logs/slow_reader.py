@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from kit.redact import mask
+from tests.logs.slow_foreign import without_foreign
 
 TABLES = [tomllib.loads(path.read_text("utf-8")) for path in (files("kit.knowledge") / "log_lines").iterdir()]
 CLASSES = [{"software": table["software"], "program": table["program"]} | entry for table in TABLES for entry in table.get("class", ())]
@@ -133,9 +134,9 @@ def _event(entry: dict, said: dict, time: datetime, tagged: tuple, line: str) ->
         mechanism = next((m.upper() for m in NAMED_BY_MECHANISM if m in ("-".join(parts), *parts)), None)
     version = (said.get("tls_version") or "").replace("TLS1", "TLSv1", 1) or None
     if version and version.startswith("esmtp"):
-        version = "none" if version == "esmtpa" else version[len("esmtpsa X=") :] or "TLS"
+        version = "none" if version == "esmtpa" else version.split("X=")[1] if "X=" in version else "TLS"
     name = said.get("client_name")
-    user = _from_vis(said["user"]) if entry.get("vis") else said["user"]
+    user = _from_vis(said["user"]) if entry.get("vis") and said["user"] else said["user"]
     return {
         "role": entry["role"],
         "second": int(time.timestamp()),
@@ -180,7 +181,7 @@ def _unwrap(line: str) -> str:
     if new := RFC5424.fullmatch(line):
         time, host, program, pid, message = new.groups()
         return f"{time} {host} {program if pid == '-' else f'{program}[{pid}]'}: {(message or '').lstrip()}"
-    return re.sub(r"^<\d{1,3}>(?=[A-Z][a-z]{2} |\d{4}-)", "", line)
+    return without_foreign(re.sub(r"^<\d{1,3}>(?=[A-Z][a-z]{2} |\d{4}-)", "", line))
 
 
 def _from_vis(text: str) -> str:
