@@ -12,6 +12,7 @@ from kit.model import Step
 from kit.sending.story import Span, timeline
 from kit.widgets.common import COLOURS, at_home, escape
 
+STOPPED: Final = "stopped here"  # a step's name, where somebody cancelled it
 _MOST: Final = 40  # bars
 _WORDS: Final = {
     "resolve": "name to address",
@@ -53,7 +54,7 @@ def _bars(named: Sequence[tuple[str, Span]], *, ok: bool) -> go.Bar:
         y=[name for name, _ in named],
         base=[span.began * 1000 for _, span in named],
         x=[span.seconds * 1000 for _, span in named],
-        text=[_length(span.seconds) + ("" if ok else ", failed") for _, span in named],
+        text=[_length(span.seconds) + ("" if ok or span.name == STOPPED else ", failed") for _, span in named],
         textposition="outside",
         cliponaxis=False,
         hovertext=[_said(name, span) for name, span in named],

@@ -24,7 +24,7 @@ from kit.sending.received import read_received
 from kit.sending.send import send
 from kit.sending.series import SeriesResult, send_series
 from kit.sending.story import facts, stopped
-from kit.widgets.clock import clock
+from kit.widgets.clock import STOPPED, clock
 from kit.widgets.common import STYLE, UNTIL_GONE, checkbox, escape, hint, say, spawn
 from kit.widgets.fit import Fit
 from kit.widgets.message import MessageForm, made_of
@@ -212,7 +212,7 @@ class SendPanel(w.VBox):
             result = await send(chosen.profile, mail, chosen.secret, dry_run=self.dry_run.value, on_step=self._tell, budget=chosen.budget)
         except asyncio.CancelledError:
             told = findings_html((stopped(mail, self._steps, chosen.profile),))
-            self._tell(Step(name="stopped here", seconds=time.perf_counter() - self._since, ok=False))
+            self._tell(Step(name=STOPPED, seconds=time.perf_counter() - self._since, ok=False))
             self._conclude(told, mail, chosen.profile)
             raise
         self.result = result

@@ -227,6 +227,19 @@ async def test_a_message_that_is_cancelled_says_whether_it_was_sent():
     assert not is_shown(panel, panel.cancel)
 
 
+@pytest.mark.parametrize(("count", "said"), [(1, "perhaps the server took it"), (3, "1 perhaps taken, 2 not sent, of 3 messages")])
+async def test_what_is_cancelled_behind_the_final_dot_is_in_doubt(count, said):
+    panel = SendPanel()
+    panel.form.play("silence:end-of-data")
+    panel.count.value = count
+    panel.button.click()
+    await until(lambda: any(step.name == "data" for step in panel._steps))
+    panel.cancel.click()
+    await until(lambda: not panel.button.disabled)
+    assert said in shown(panel)
+    assert "Message-ID: <" in shown(panel), "it can be looked for"
+
+
 # ------------------------------------------------------------------------------------------------ a series
 
 
