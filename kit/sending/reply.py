@@ -100,10 +100,10 @@ def parse_offer(reply: Reply) -> Offer:
         keyword, *words = line.upper().replace("AUTH=", "AUTH ", 1).split() or [""]
         extensions |= {keyword} - {""}
         if keyword == "AUTH":
-            mechanisms |= dict.fromkeys(words)
+            mechanisms |= dict.fromkeys(word for word in words if _MECHANISM.fullmatch(word))
         elif keyword == "SIZE" and words and re.fullmatch(r"[0-9]{1,20}", words[0]):
             size = int(words[0]) or None  # 0: no limit (RFC 1870 section 4)
-    return Offer(accepted=True, extensions=frozenset(extensions), mechanisms=tuple(mechanisms), size=size)
+    return Offer(accepted=True, extensions=frozenset(extensions), mechanisms=tuple(mechanisms)[:_MOST], size=size)
 
 
 def _lines(raw: bytes) -> list[bytes]:
