@@ -685,7 +685,7 @@ def test_explain_takes_headers():
     assert good.exit_code == 0
     assert good.stdout.startswith(" 1 2026-11-24 10:00:05 UTC")
     assert "ESMTPSA signed in TLSv1.2" in good.stdout
-    assert f"spf pass       {title('result', 'spf', 'pass')}" in good.stdout
+    assert f"spf pass         {title('result', 'spf', 'pass')}" in good.stdout
     bad = CliRunner().invoke(main, ["explain", BAD])
     assert bad.exit_code == 1
     assert f"✗ error: {title('result', 'dmarc', 'fail')}" in bad.stdout
