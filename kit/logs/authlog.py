@@ -19,8 +19,9 @@ from kit.logs.classes import LineClass, line_classes
 from kit.logs.clock import Clock
 from kit.logs.columns import Attempts
 from kit.logs.join import Joiner
+from kit.logs.rotation import find_sources
 from kit.logs.scan import Scanner
-from kit.logs.source import Source, find_sources
+from kit.logs.source import Source
 from kit.logs.table import SCHEMA, Portion
 
 if TYPE_CHECKING:
@@ -121,8 +122,8 @@ class LogReader:
     """Reads logs as a stream of tables; when it has ended, `coverage` and the rest are complete.
 
     Args:
-        paths: files (plain or gzipped), folders, glob patterns, or `-` for standard input.
-        year: of the first line, for stamps without a year; else it follows from the file's modification time.
+        paths: files (plain or packed), folders, glob patterns, or `-` for standard input.
+        year: of the first line, for stamps without a year; else it follows from the file's name or modification time.
         zone: of stamps without a zone, as an IANA name or an offset; else UTC.
         since: only attempts at or after this time; coverage is always of all that was read.
         until: only attempts before this time.
@@ -152,7 +153,7 @@ class LogReader:
         classes: tuple[LineClass, ...] | None = None,
     ) -> None:
         self.sources = find_sources([paths] if isinstance(paths, (str, os.PathLike)) else paths)
-        self._clocks = [Clock(year=year, zone=zone, modified=source.modified) for source in self.sources]
+        self._clocks = [Clock(year=year, zone=zone, anchor=source.anchor, sample=source.sample) for source in self.sources]
         self._scanner = Scanner(line_classes() if classes is None else classes)
         self._wanted = _Wanted(since, until, user, ip)
         self._progress = progress

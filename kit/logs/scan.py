@@ -23,6 +23,7 @@ import numpy.typing as npt
 from kit.logs.classes import LineClass, needles_at_once, suspicion
 from kit.logs.clock import UNREADABLE, Clock
 from kit.logs.envelope import canonical, message_of
+from kit.logs.records import Header
 from kit.logs.source import Source
 from kit.redact import mask
 
@@ -149,15 +150,15 @@ class Scanner:
 
     def scan(self, source: Source, clock: Clock) -> Iterator[Batch]:
         """The events of one source. The tally is complete when they end."""
-        pending = _Candidates()
+        pending, find = _Candidates(), partial(self._events, clock, Header())
         number = 1
         for offset, block in source.blocks():
             number += self._collect(block, offset, number, pending)
             if len(pending.lines) >= FLUSH or len(pending.offsets) >= FLUSH_BLOCKS:
-                yield pending.batch(source.name, partial(self._events, clock))
+                yield pending.batch(source.name, find)
                 pending = _Candidates()
         if pending.lines:
-            yield pending.batch(source.name, partial(self._events, clock))
+            yield pending.batch(source.name, find)
 
     def _collect(self, block: memoryview, offset: int, number: int, into: _Candidates) -> int:
         """Adds the candidate lines of a block; returns how many lines it has."""
@@ -192,10 +193,10 @@ class Scanner:
         first = np.flatnonzero(another)
         return line[first], np.minimum.reduceat(_integers(numbers), first)
 
-    def _events(self, clock: Clock, found: _Candidates, micros: Ints) -> Iterator[Events]:
+    def _events(self, clock: Clock, header: Header, found: _Candidates, micros: Ints) -> Iterator[Events]:
         """The events of the candidates, then their times; the tally learns of each."""
         stamps = np.full(len(found.lines), None, object)
-        for line_class, index, columns in self._matches(found):
+        for line_class, index, columns in self._matches(found, header):
             if line_class.role != "none":
                 self.tally.attempt_lines += len(index)
                 stamps[index] = np.fromiter(columns[0], object, len(index))
@@ -206,18 +207,18 @@ class Scanner:
             else:
                 self.tally.other += len(index)
         events = np.flatnonzero(stamps.astype(bool))
-        micros[events] = clock.micros(stamps[events].tolist())
+        micros[events] = clock.micros(stamps[events].tolist(), np.concatenate(found.offsets)[events])
         for i in np.flatnonzero(micros == UNREADABLE).tolist():
             self.tally.attempt_lines -= 1
-            self.tally.miss(message_of(canonical(found.lines[i])), found.lines[i])
+            self.tally.miss(message_of(canonical(found.lines[i], header)), found.lines[i])
 
-    def _matches(self, found: _Candidates) -> Iterator[Match]:
+    def _matches(self, found: _Candidates, header: Header) -> Iterator[Match]:
         """Gives each candidate its class, and the tally what has none."""
         missed = yield from self._frequent(found.lines, np.concatenate(found.needles))
         if len(missed):
             plain = found.lines.copy()
             for i in missed.tolist():
-                plain[i] = canonical(plain[i])
+                plain[i] = canonical(plain[i], header)
             missed = yield from self._any(plain, missed)
             self._judge(missed.tolist(), plain, found)
 

@@ -1,39 +1,46 @@
-"""Where log lines come from: files plain or gzipped, folders, standard input. Blocks of whole lines, nothing lost."""
+"""One stream of log lines, a file plain or packed or standard input: blocks of whole lines, nothing lost."""
 
 from __future__ import annotations
 
-import glob
 import os
-import re
-import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NamedTuple
 
 from kit.errors import UnreadableInput
 from kit.logs.envelope import canonical, stamp_of
+from kit.logs.spread import one_a_line
+from kit.logs.unpack import PackingError, packing_of, unpack
 
 BLOCK: Final = 1 << 18
 """Bytes read at once. Between 256 KiB and 2 MiB it makes no difference; larger is slower."""
 LONGEST_LINE: Final = 1 << 18
 """Bytes of a line that are looked at. What lies beyond is counted and skipped."""
 
-_SPECIAL: Final = {
-    stat.S_IFIFO: ("is a pipe", "Give - and let the pipe feed standard input: kit logs - < {path}"),
-    stat.S_IFCHR: ("is a device, not a log", "Give the log's own path"),
-    stat.S_IFBLK: ("is a device, not a log", "Give the log's own path"),
-    stat.S_IFSOCK: ("is a socket, not a log", "Give the file that the syslog daemon writes"),
-}
-
-_PACKED: Final = {b"\xfd7zXZ\0": "xz", b"BZh": "bzip2", b"\x28\xb5\x2f\xfd": "zstd"}
-
+PROBES: Final = 512
+"""Places in a plain file at which a line's time is looked at before it is read."""
+_PROBE: Final = 1 << 12
+_SMALL: Final = 1 << 16
+_IN_BLOCK: Final = 32
+"""Lines of an unpacked block whose time is looked at."""
+_SOON_UNPACKED: Final = 1 << 24
+"""Bytes of a packed file that is unpacked once more for that."""
+_MAGIC: Final = 6
 
 Fill = Callable[[memoryview], int]
 """Writes the next bytes of a stream into a buffer: how many, 0 at the end."""
+
+
+class Anchor(NamedTuple):
+    """What tells the year: the last line is not later than `latest`, and why."""
+
+    latest: datetime
+    why: str
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,6 +52,7 @@ class Source:
         path: None for standard input.
         modified: when the file was last written, UTC; for standard input, now.
         size: bytes on disk; None where not known.
+        named: the day in its name.
         problem: what kept the rest from being read, once the blocks have ended; the lines before it were read.
     """
 
@@ -52,6 +60,7 @@ class Source:
     path: Path | None
     modified: datetime
     size: int | None
+    named: date | None = None
     taken: int = field(default=0)
     problem: str | None = None
 
@@ -66,7 +75,48 @@ class Source:
         if self.problem:
             return
         with self._open() as stream:
-            yield from _whole_lines(*self._plain(stream))
+            yield from _whole_lines(*one_a_line(*self._plain(stream)))
+
+    @property
+    def anchor(self) -> Anchor:
+        """The latest time that its last line can have.
+
+        Rotation names a file after the day on which it ends, or begins, at most a month before. The time of its last change may be
+        that of a copy, so it counts only beside the name. A zone ahead of UTC is a day ahead at most.
+        """
+        changed = self.modified + timedelta(days=1)
+        if self.named is None:
+            what = "the file's modification time" if self.path else "today's date"
+            return Anchor(changed, f"{what} ({self.modified:%Y-%m-%d})")
+        end = datetime.combine(self.named, time(), UTC) + timedelta(days=32)
+        return Anchor(changed if self.named <= self.modified.date() and changed < end else end, f"the file's name ({self.named})")
+
+    def sample(self) -> Iterator[tuple[int, str]]:
+        """(offset, time as written) of lines all over the file, in order, at little cost; none where it can be read only once."""
+        last = -1
+        for offset, line in self._sampled() if self.path else ():
+            if offset > last and (stamp := stamp_of(canonical(line.decode("utf-8", "replace")))):
+                yield offset, stamp
+                last = offset
+
+    def _sampled(self) -> Iterator[tuple[int, bytes]]:
+        with self._open() as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if packing_of(stream.read(_MAGIC)):
+                # It cannot be entered in the middle.
+                again = replace(self, taken=0, problem=None)
+                for offset, block in again.blocks() if size <= _SOON_UNPACKED else ():
+                    lines = list(_lines(bytes(block), offset))
+                    yield from lines[:: len(lines) // _IN_BLOCK + 1]
+                return
+            if size > _SMALL:
+                for place in range(0, size, size // PROBES):
+                    stream.seek(place)
+                    yield from islice(_lines(stream.read(_PROBE), place), 0 if place == 0 else 1, 2)
+            # The very last line says most.
+            place = max(size - _SMALL, 0)
+            stream.seek(place)
+            yield from islice(_lines(stream.read(_SMALL), place), 0 if place == 0 else 1, None)
 
     def _open(self) -> BinaryIO:
         if self.path is None:
@@ -77,26 +127,28 @@ class Source:
         try:
             return self.path.open("rb", buffering=0)
         except OSError as fault:
-            raise _unreadable(self.name, fault) from fault
+            raise unreadable(self.name, fault) from fault
 
     def _plain(self, stream: BinaryIO) -> tuple[bytes, Fill]:
-        """The first bytes, decompressed, and what fills a buffer with those that follow."""
-        chunks = iter(partial(self._read, stream), b"")
-        first = next(chunks, b"")
-        while len(first) < 2 and (more := next(chunks, b"")):
+        """The first bytes, unpacked, and what fills a buffer with those that follow."""
+        read: Callable[[], bytes] = partial(self._read, stream)
+        first = read()
+        while len(first) < _MAGIC and (more := read()):
             first += more
-        fill = partial(self._fill, stream)
-        if first.startswith(b"\x1f\x8b"):
-            chunks = self._gunzip(first, chunks)
-            first = next(chunks, b"")
-            fill = partial(_pour, chunks)
-        if packed := next((name for magic, name in _PACKED.items() if first.startswith(magic)), None):
-            raise UnreadableInput(
-                f"is packed with {packed}", where=self.name, next_step=f"Unpack it on the way: {packed} -dc FILE | kit logs -"
-            )
+        fill: Fill = partial(self._fill, stream)
+        if packing := packing_of(first):
+            fill = _Pour(self._unpacked(packing, chain((first,), iter(read, b""))))
+            buffer = memoryview(bytearray(BLOCK))
+            first = bytes(buffer[: fill(buffer)])
         if _is_binary(first[:4096]):
-            raise UnreadableInput("is not a text log", where=self.name, next_step="Give the mail log itself, plain or gzipped")
+            raise UnreadableInput("is not a text log", where=self.name, next_step="Give the mail log itself, plain or packed")
         return first, fill
+
+    def _unpacked(self, packing: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        try:
+            yield from unpack(packing, chunks)
+        except PackingError as fault:
+            self.problem = self.problem or str(fault)
 
     def _fill(self, stream: BinaryIO, buffer: memoryview) -> int:
         """A read that fails half-way ends the stream and is told in `problem`."""
@@ -114,105 +166,9 @@ class Source:
         buffer = memoryview(bytearray(BLOCK))
         return bytes(buffer[: self._fill(stream, buffer)])
 
-    def _gunzip(self, chunk: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-        """RFC 1952: members one after the other. Bounded memory however well it was packed."""
-        from isal import isal_zlib  # noqa: PLC0415 - most logs are plain
 
-        inflate = isal_zlib.decompressobj(wbits=31)
-        while chunk or (chunk := next(rest, b"")):
-            if inflate.eof:
-                chunk = chunk.lstrip(b"\0")  # some writers pad with zeros
-                if not chunk:
-                    continue
-                inflate = isal_zlib.decompressobj(wbits=31)
-            try:
-                plain = inflate.decompress(chunk, BLOCK)
-            except isal_zlib.error:  # type: ignore[misc]  # its stub says int
-                self.problem = f"the gzip data is damaged after {self.taken:,} compressed bytes; the lines before it were read"
-                return
-            chunk = inflate.unused_data if inflate.eof else inflate.unconsumed_tail
-            if plain:
-                yield plain
-        if not inflate.eof:
-            self.problem = "the gzip file is cut short; the lines before the cut were read"
-
-
-def find_sources(paths: Iterable[str | os.PathLike[str]]) -> list[Source]:
-    """What the paths name, oldest first within a series of rotated files: files, folders, glob patterns, `-`.
-
-    Raises:
-        UnreadableInput: a path names nothing that can be read as a log.
-    """
-    sources: list[Source] = []
-    for given in paths:
-        name = os.fspath(given)
-        if name == "-":
-            sources.append(Source(name="-", path=None, modified=datetime.now(UTC), size=None))
-        elif not os.path.lexists(name) and glob.has_magic(name) and (found := glob.glob(name)):  # noqa: PTH207 - the pattern may be absolute
-            sources += [_file(Path(path)) for path in sorted(found, key=_age)]
-        elif os.path.isdir(name):  # noqa: PTH112 - Path.is_dir raises where a name is too long
-            sources += _folder(Path(name))
-        else:
-            sources.append(_file(Path(name)))
-    return sources
-
-
-def _file(path: Path) -> Source:
-    try:
-        about = path.stat()
-    except (OSError, ValueError) as fault:
-        raise _unreadable(str(path), fault) from fault
-    if special := _SPECIAL.get(stat.S_IFMT(about.st_mode)):
-        raise UnreadableInput(special[0], where=str(path), next_step=special[1].format(path=path))
-    try:
-        path.open("rb").close()
-    except OSError as fault:
-        raise _unreadable(str(path), fault) from fault
-    return Source(name=str(path), path=path, modified=datetime.fromtimestamp(about.st_mtime, UTC), size=about.st_size)
-
-
-def _folder(folder: Path) -> list[Source]:
-    """The logs that lie directly in a folder: regular files whose first line has a time that logs have."""
-    try:
-        entries = sorted(folder.iterdir(), key=_age)
-    except OSError as fault:
-        raise _unreadable(str(folder), fault) from fault
-    found, passed = [], []
-    for path in entries:
-        try:
-            source = _file(path)
-            first = bytes(next(source.blocks(), (0, b""))[1]).split(b"\n", 1)[0].decode("utf-8", "replace")
-        except UnreadableInput as fault:
-            # A log that may not be read, or is packed in a way that is not known, is told; what is no log is passed over.
-            if isinstance(fault.__cause__, PermissionError) or path.suffix in (".xz", ".zst", ".bz2"):
-                passed.append(
-                    Source(name=str(path), path=None, modified=datetime.now(UTC), size=None, problem=f"{fault.what}. {fault.next_step}")
-                )
-            continue
-        if stamp_of(canonical(first)):
-            found.append(_file(path))
-    if not found and passed:
-        raise UnreadableInput(passed[0].problem or "cannot be read", where=passed[0].name)
-    if not found:
-        raise UnreadableInput(
-            "no file here begins like a log",
-            where=str(folder),
-            next_step="Give the folder or file that holds the mail log, often /var/log/mail.log",
-        )
-    return found + passed
-
-
-def _age(path: str | os.PathLike[str]) -> tuple[str, int, str]:
-    """A sort key by which rotated files come oldest first: mail.log.2.gz, mail.log.1, mail.log; dated ones by date."""
-    name = re.sub(r"\.(?:gz|log)$", "", os.fspath(path))
-    number = re.search(r"\.(\d{1,3})$", name)
-    stem = re.sub(r"[.-]\d{1,14}$", "", name)
-    # A dated name sorts by its date, and before the file that is still written, which has neither date nor number.
-    dated = re.search(r"[.-](\d{6,14})$", name)
-    return re.sub(r"\.log$", "", stem), -int(number[1]) if number else 0, dated[1] if dated else "~"
-
-
-def _unreadable(name: str, fault: OSError | ValueError) -> UnreadableInput:
+def unreadable(name: str, fault: OSError | ValueError) -> UnreadableInput:
+    """What to say of a file that the system does not open."""
     known: dict[type[Exception], tuple[str, str]] = {
         FileNotFoundError: ("there is no such file", "Check the path; mail logs are often /var/log/mail.log or /var/log/maillog"),
         PermissionError: (
@@ -236,10 +192,31 @@ def _is_binary(head: bytes) -> bool:
     return controls > max(8, len(head) // 20)
 
 
-def _pour(chunks: Iterator[bytes], buffer: memoryview) -> int:
-    chunk = next(chunks, b"")
-    buffer[: len(chunk)] = chunk
-    return len(chunk)
+class _Pour:
+    """Fills buffers from pieces of any size."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._left = memoryview(b"")
+
+    def __call__(self, buffer: memoryview) -> int:
+        filled = 0
+        while filled < len(buffer):
+            if not (self._left or (piece := next(self._pieces, b""))):
+                break
+            self._left = self._left or memoryview(piece)
+            taken = min(len(self._left), len(buffer) - filled)
+            buffer[filled : filled + taken] = self._left[:taken]
+            self._left = self._left[taken:]
+            filled += taken
+        return filled
+
+
+def _lines(piece: bytes, place: int) -> Iterator[tuple[int, bytes]]:
+    """(offset, bytes) of what a piece of a file holds of each line; the first and the last may be cut."""
+    for line in piece.split(b"\n"):
+        yield place, line
+        place += len(line) + 1
 
 
 def _whole_lines(first: bytes, fill: Fill) -> Iterator[tuple[int, memoryview]]:

@@ -1,0 +1,157 @@
+"""Which files a path names, and in which order: a log and its rotated copies, the oldest first, each once."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import stat
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Final
+
+from kit.errors import UnreadableInput
+from kit.logs.envelope import canonical, stamp_of
+from kit.logs.records import Header
+from kit.logs.source import Source, unreadable
+
+_SPECIAL: Final = {
+    stat.S_IFIFO: ("is a pipe", "Give - and let the pipe feed standard input: kit logs - < {path}"),
+    stat.S_IFCHR: ("is a device, not a log", "Give the log's own path"),
+    stat.S_IFBLK: ("is a device, not a log", "Give the log's own path"),
+    stat.S_IFSOCK: ("is a socket, not a log", "Give the file that the syslog daemon writes"),
+}
+_HEAD: Final = 1 << 16
+_ENDING: Final = re.compile(r"(?:\.(?:gz|xz|zst|bz2|log))+$", re.IGNORECASE)
+_PACKED: Final = re.compile(r"\.(?:gz|xz|zst|bz2)$", re.IGNORECASE)
+# What rotation adds: a date, perhaps with an hour or a number behind it, the second since 1970, or a number that grows with age.
+_TURN: Final = re.compile(
+    r"(?:(?<!\d)(?P<year>(?:19|20)\d\d)[-_.]?(?P<month>0[1-9]|1[0-2])(?:[-_.]?(?P<day>0[1-9]|[12]\d|3[01]))?(?P<more>[-_.T\d]{0,24})"
+    r"|(?<=-)(?P<epoch>1\d{9})|(?<=\.)(?P<number>\d{1,3}))$",
+    re.ASCII,
+)
+
+
+def find_sources(paths: Iterable[str | os.PathLike[str]]) -> list[Source]:
+    """What the paths name, oldest first within a series of rotated files: files, folders, glob patterns, `-`.
+
+    A shell puts mail.log before mail.log.1, so files that were named one by one are put in order too. A file that is named twice is
+    read once.
+
+    Raises:
+        UnreadableInput: a path names nothing that can be read as a log.
+    """
+    sources: list[Source] = []
+    for given in paths:
+        name = os.fspath(given)
+        if name == "-":
+            sources.append(Source(name="-", path=None, modified=datetime.now(UTC), size=None))
+        elif not os.path.lexists(name) and glob.has_magic(name) and (found := glob.glob(name)):  # noqa: PTH207 - the pattern may be absolute
+            sources += [_file(Path(path)) for path in sorted(found)]
+        elif os.path.isdir(name):  # noqa: PTH112 - Path.is_dir raises where a name is too long
+            sources += _folder(Path(name))
+        else:
+            sources.append(_file(Path(name)))
+    place: dict[str, int] = {}
+    for source in sources:
+        place.setdefault(_series(source.name)[0], len(place))
+    sources.sort(key=lambda source: (place[(series := _series(source.name))[0]], *series[1:]))
+    return _once(sources)
+
+
+def _file(path: Path) -> Source:
+    try:
+        about = path.stat()
+    except (OSError, ValueError) as fault:
+        raise unreadable(str(path), fault) from fault
+    if special := _SPECIAL.get(stat.S_IFMT(about.st_mode)):
+        raise UnreadableInput(special[0], where=str(path), next_step=special[1].format(path=path))
+    try:
+        path.open("rb").close()
+    except OSError as fault:
+        raise unreadable(str(path), fault) from fault
+    modified = datetime.fromtimestamp(about.st_mtime, UTC)
+    return Source(name=str(path), path=path, modified=modified, size=about.st_size, named=_day(path.name))
+
+
+def _folder(folder: Path) -> list[Source]:
+    """The logs that lie directly in a folder: regular files that begin with a line whose time is one that logs have."""
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as fault:
+        raise unreadable(str(folder), fault) from fault
+    found, passed = [], []
+    for path in entries:
+        try:
+            source = _file(path)
+            header, lines = Header(), _head(source).decode("utf-8", "replace").split("\n", 10)[:10]
+        except UnreadableInput as fault:
+            # A log that may not be read is told; what is no log is passed over.
+            if isinstance(fault.__cause__, PermissionError):
+                problem = f"{fault.what}. {fault.next_step}"
+                passed.append(Source(name=str(path), path=None, modified=datetime.now(UTC), size=None, problem=problem))
+            continue
+        if any(stamp_of(canonical(line, header)) for line in lines):
+            found.append(_file(path))
+        elif source.problem:  # packed, and damaged from the beginning
+            passed.append(source)
+    if not found and passed:
+        raise UnreadableInput(passed[0].problem or "cannot be read", where=passed[0].name)
+    if not found:
+        raise UnreadableInput(
+            "no file here begins like a log",
+            where=str(folder),
+            next_step="Give the folder or file that holds the mail log, often /var/log/mail.log",
+        )
+    return found + passed
+
+
+def _head(source: Source) -> bytes:
+    return bytes(next(source.blocks(), (0, b""))[1][:_HEAD])
+
+
+def _once(sources: list[Source]) -> list[Source]:
+    """Without a file that is there already, by whatever name, or packed beside itself, as rotation leaves it when it is interrupted."""
+    files: dict[tuple[int, int], Source] = {}
+    for source in sources:
+        if source.path is not None:
+            with suppress(OSError):
+                about = source.path.stat()
+                files.setdefault((about.st_dev, about.st_ino), source)
+    kept = [source for source in sources if source.path is None or source.problem or source in files.values()]
+    plain = {source.path: source for source in kept if source.path}
+    return [source for source in kept if not ((path := source.path) and _PACKED.search(path.name) and _is_copy(path, plain))]
+
+
+def _is_copy(packed: Path, plain: dict[Path, Source]) -> bool:
+    """Whether the file of that name unpacked is there too and begins the same: an older file may have been left under its name."""
+    if (path := packed.with_suffix("")) not in plain:
+        return False
+    heads = _head(_file(packed)), _head(_file(path))
+    return bool(heads[0]) and heads[1].startswith(heads[0])
+
+
+def _series(name: str) -> tuple[str, int, tuple[int, ...]]:
+    """The name without what rotation adds; then a key that puts numbered files, the highest first, before dated ones, and both before
+    the one that is still written.
+    """
+    stem = _ENDING.sub("", name)
+    if not (turn := _TURN.search(stem)):
+        return stem, 2, ()
+    key = (0, (-int(turn["number"]),)) if turn["number"] else (1, tuple(map(int, re.findall(r"\d+", turn[0]))))
+    return _ENDING.sub("", stem[: turn.start()].rstrip("._-")), *key
+
+
+def _day(name: str) -> date | None:
+    """The day in a rotated file's name; the last one of its month where it names none."""
+    turn = _TURN.search(_ENDING.sub("", name))
+    if not turn or turn["number"]:
+        return None
+    try:
+        if turn["epoch"]:
+            return datetime.fromtimestamp(int(turn["epoch"]), UTC).date()
+        return date(int(turn["year"]), int(turn["month"]), int(turn["day"] or 28))
+    except ValueError:
+        return None
