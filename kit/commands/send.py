@@ -165,21 +165,18 @@ def _make(series: Series) -> Mail:
         UsageError: nobody is named to send or to get it, or two ways to make it at once.
         InvalidMessage: it must not go out.
     """
-    from kit.sending.mail import read_message
-    from kit.sending.samples import ATTACHED, build
+    from kit.sending.samples import message_of
 
     if series.eml:
         if series.kind or series.subject or series.size or series.messages > 1:
             raise UsageError("a file is sent once, as it is", where="--eml", next_step="Leave out --kind, --subject, --size and --count")
-        return read_message(series.eml, sender=series.sender or None, recipients=series.recipients or None)
-    if not series.recipients:
+    elif not series.recipients:
         raise UsageError("nobody is named to get it", where="--to", next_step="Add --to SOMEBODY@EXAMPLE.COM")
-    if not series.sender:
+    elif not series.sender:
         raise UsageError("nobody is named as sender", where="--from", next_step="Add --from YOU@EXAMPLE.COM, or --user")
-    if series.size and series.kind not in (None, "attachment"):
+    elif series.size and series.kind not in (None, "attachment"):
         raise UsageError("only an attachment has a size to choose", where="--size", next_step="Leave it out, or say --kind attachment")
-    kind = series.kind or ("attachment" if series.size else "plain")
-    return build(kind, series.sender, series.recipients, subject=series.subject, size=series.size or ATTACHED)
+    return message_of(series)
 
 
 def _series(name: str, profile: Profile) -> Series:
@@ -218,6 +215,7 @@ def _send_series(
     from kit.model import to_plain
     from kit.sending.journal import Journal
     from kit.sending.pace import Pace
+    from kit.sending.samples import message_of
     from kit.sending.series import send_series
 
     pace = Pace.of(profile)
@@ -228,7 +226,7 @@ def _send_series(
             result = asyncio.run(
                 send_series(
                     profile,
-                    lambda _: _make(series),
+                    lambda _: message_of(series),
                     secret,
                     pace=pace,
                     journal=journal,

@@ -16,7 +16,8 @@ from kit.fields import shown
 from kit.knowledge.load import load_table
 from kit.sending.addresses import parse_addresses
 from kit.sending.content import MAX_LINE
-from kit.sending.mail import Mail, check_typed, mail
+from kit.sending.journal import Series
+from kit.sending.mail import Mail, check_typed, mail, read_message
 from kit.sending.message import build_test_message
 
 ATTACHED: Final = 100_000  # octets, where nobody says how many
@@ -93,6 +94,19 @@ def build(
         case "reply-to":
             _name(message, "Reply-To", other)
     return mail(message, sender=envelope.sender, recipients=envelope.recipients)
+
+
+def message_of(series: Series) -> Mail:
+    """One message of a series: the file, or a new one of its kind.
+
+    Raises:
+        UsageError: it cannot be made.
+        InvalidMessage: it must not go out.
+    """
+    if series.eml:
+        return read_message(series.eml, sender=series.sender or None, recipients=series.recipients or None)
+    kind = series.kind or ("attachment" if series.size else "plain")
+    return build(kind, series.sender, series.recipients, subject=series.subject, size=series.size or ATTACHED, other=series.other)
 
 
 def _name(message: EmailMessage, field: str, address: str) -> None:

@@ -11,7 +11,7 @@ from kit.errors import KitError, UsageError
 from kit.model import Profile
 from kit.sending.journal import Series
 from kit.sending.mail import MAX_FILE, Mail, mail, typed_mailboxes
-from kit.sending.samples import ATTACHED, MAX_ATTACHMENT, build, samples
+from kit.sending.samples import ATTACHED, MAX_ATTACHMENT, message_of, samples
 from kit.widgets.common import escape, say
 from kit.widgets.results import findings_html
 
@@ -73,7 +73,7 @@ class MessageForm(w.VBox):
             InvalidMessage: it must not go out.
         """
         if not self.is_file:
-            return made_of(self.series(profile, 1))
+            return message_of(self.series(profile, 1))
         if self._file is None:
             raise UsageError("no file is chosen", where="Message", next_step="Press “Choose the file”, or choose another message")
         name, octets = self._file
@@ -139,14 +139,3 @@ class MessageForm(w.VBox):
             except KitError as fault:
                 told += say(str(fault), problem=True)
         self.told.value = told
-
-
-def made_of(series: Series) -> Mail:
-    """One message of a series.
-
-    Raises:
-        UsageError: it would be too large.
-        InvalidMessage: it must not go out.
-    """
-    size = series.size or ATTACHED
-    return build(series.kind or "plain", series.sender, series.recipients, subject=series.subject, size=size, other=series.other)

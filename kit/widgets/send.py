@@ -21,13 +21,14 @@ from kit.sending.journal import Entry, Journal, State, found_in_doubt, journal_f
 from kit.sending.mail import Mail
 from kit.sending.pace import MOST_MESSAGES, Pace
 from kit.sending.received import read_received
+from kit.sending.samples import message_of
 from kit.sending.send import send
 from kit.sending.series import SeriesResult, send_series
 from kit.sending.story import facts, stopped
 from kit.widgets.clock import STOPPED, clock
 from kit.widgets.common import STYLE, UNTIL_GONE, checkbox, escape, hint, say, spawn
 from kit.widgets.fit import Fit
-from kit.widgets.message import MessageForm, made_of
+from kit.widgets.message import MessageForm
 from kit.widgets.results import answers_html, big, facts_html, findings_html, folded, received_html, series_html, steps_html, verdict_html
 from kit.widgets.server import Chosen, ServerForm
 
@@ -224,7 +225,7 @@ class SendPanel(w.VBox):
 
     async def _send_series(self, chosen: Chosen, journal: Journal) -> None:
         profile, series = chosen.profile, journal.series
-        pace, mail = Pace.of(profile, path=chosen.budget), made_of(series)
+        pace, mail = Pace.of(profile, path=chosen.budget), message_of(series)
         self.status.value = say(f"Connecting; {pace.plan([len(mail.recipients)] * len(journal.left)).text}")
         self.progress.value, self.progress.max = 0, series.messages
         _display(self.progress, True)
@@ -240,7 +241,7 @@ class SendPanel(w.VBox):
         try:
             self.result = await send_series(
                 profile,
-                lambda _: made_of(series),
+                lambda _: message_of(series),
                 chosen.secret,
                 pace=pace,
                 journal=journal,
