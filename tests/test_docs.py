@@ -15,6 +15,7 @@ import pytest
 
 import kit
 from kit.cli import main
+from tests import server_table
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -78,6 +79,11 @@ def test_links_are_whole_and_point_to_what_is_there():
         assert re.fullmatch(r"https://[a-z0-9.-]+\.[a-z]{2,}(/[\w./?=%~+-]*)?", link), link
         if "mybinder.org/v2" in link:
             assert (ROOT / link.partition("urlpath=lab/tree/")[2]).is_file()
+
+
+def test_the_table_of_servers_says_what_the_line_classes_read():
+    assert "| postfix |" in README
+    assert server_table.put_into(README) == README, "python -m tests.server_table writes it anew"
 
 
 def test_both_commands_start_from_nothing_but_python():
