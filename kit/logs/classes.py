@@ -31,6 +31,7 @@ ROLES: Final[dict[str, tuple[str, ...]]] = {
     "refused": ("host", "reason", *_SESSION),
     "ended-refused": ("host", "reason", *_SESSION),
     "attempt": ("host", *_ATTEMPT),
+    "behind": ("host", "driver", "reason", "service", "user", "realm", "client_ip"),
     "opens": ("host", "session", *_CLIENT, "helo", "tls_version"),
     "try": ("host", *_ATTEMPT),
     "again": ("host", *_ATTEMPT),
@@ -56,8 +57,7 @@ class LineClass:
         needle: a literal that each of its lines holds.
         frequent: it is looked for in every line.
         service: where its lines do not name one.
-        fields: names of what the pattern finds, in the order of a row; the time comes first.
-        match: rows of a text of joined lines, one a line; a line that is of another class gives a row of empty texts.
+        pattern: of a line of a text of joined lines; it is compiled when the first needle of the class is met.
         reasons: text found in the line's reason → how the try ended; the first that fits wins.
         vis: the user stands there as vis(3) encodes it.
     """
@@ -72,8 +72,17 @@ class LineClass:
     cause: Cause
     reasons: tuple[tuple[str, Outcome, Cause], ...]
     vis: bool
-    fields: tuple[str, ...]
-    match: Callable[[str], list[Row]]
+    pattern: str
+
+    @property
+    def match(self) -> Callable[[str], list[Row]]:
+        """Rows of a text of joined lines, one a line; a line that is of another class gives a row of empty texts."""
+        return _compiled(self.pattern).findall
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Names of what the pattern finds, in the order of a row; the time comes first."""
+        return tuple(_compiled(self.pattern).groupindex)
 
     def verdict(self, reason: str) -> tuple[Outcome, Cause]:
         """How a try ended, by the server's own words for it."""
@@ -81,6 +90,11 @@ class LineClass:
             if text in reason:
                 return outcome, cause
         return self.outcome, self.cause
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.MULTILINE | re.ASCII)
 
 
 @cache
@@ -124,7 +138,6 @@ def _line_class(entry: dict[str, Any], table: dict[str, Any], name: str) -> Line
         # that rows and lines stay one to one; the empty group at the end makes each row a tuple.
         text = rf"^{envelope(entry.get('program') or table['program'])}(?:{entry['pattern']})()$|^.*$"
         text = _NAMED.sub(lambda group: group[0] if group[1] in wanted else "(?:", text)
-        pattern = re.compile(text, re.MULTILINE | re.ASCII)
         return LineClass(
             id=entry["id"],
             software=table["software"],
@@ -136,10 +149,9 @@ def _line_class(entry: dict[str, Any], table: dict[str, Any], name: str) -> Line
             cause=Cause(entry.get("cause", "none")),
             reasons=tuple((r["text"], Outcome(r["outcome"]), Cause(r["cause"])) for r in entry.get("reasons", ())),
             vis=entry.get("vis", False),
-            fields=tuple(pattern.groupindex),
-            match=pattern.findall,
+            pattern=text,
         )
-    except (KeyError, ValueError, re.error) as fault:
+    except (KeyError, ValueError) as fault:
         raise KnowledgeError(
             f"the entry {entry.get('id')!r} is wrong ({fault})", where=f"kit/knowledge/log_lines/{name}.toml", next_step="Please report it"
         ) from fault
