@@ -21,11 +21,6 @@ _ISO: Final = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d"
 _LEVEL: Final = "TRACE|DEBUG|INFO|WARN|ERROR"
 
 
-def _tag(program: str) -> Change:
-    """Time and program; host and process id are not told."""
-    return lambda found: f"{found['time']} - {program}: "
-
-
 def _by_name(program: str) -> Change:
     """A month by its name."""
     return lambda found: f"{found['year']}-{_MONTHS[found['month']]:02d}-{found['day']}T{found['clock']}{found['zone'] or ''} - {program}: "
@@ -64,12 +59,18 @@ FOREIGN: Final[tuple[tuple[str, Change], ...]] = (
         rf"{_OUTER}\[(?P<time>{_ISO}(?:,\d{{3}}|))(?: [+-]\d{{4}}|)\] [A-Z]{{4,8}} in (?P<module>\w{{1,32}}): ",
         lambda found: f"{found['time']} - {found['module']}: ",
     ),
-    # Zimbra's log4j.
-    (rf"(?P<time>{_ISO},\d{{3}}) (?=(?:{_LEVEL}) {{1,2}}\[[^\]]{{1,255}}\] \[)", _tag("zimbra")),
-    # Stalwart's text format, with or without colours; maddy's own file; Horde's.
-    (rf"{_OUTER}(?P<time>{_ISO}Z) (?=(?:{_LEVEL}) [^()]{{1,120}} \([a-z0-9-]{{1,40}}\.[a-z0-9-]{{1,60}}\) )", _tag("stalwart")),
-    (rf"{_OUTER}(?P<time>{_ISO}\.\d{{3}}Z) (?=(?:\[debug\] |)[\w./-]{{1,128}}: [^\t]{{1,300}}\t\{{)", _tag("maddy")),
-    (rf"(?P<time>{_ISO}[+-]\d\d:\d\d) (?:[A-Z]{{2,9}} ?|HORDE ){{1,2}}: (?=\[\w{{1,16}}\] )", _tag("HORDE")),
+    # Zimbra's log4j, Stalwart's text format, maddy's own file, Horde's: the group that matched is named like the program.
+    (
+        (
+            rf"{_OUTER}(?P<time>{_ISO}(?:,\d{{3}}|(?:\.\d{{3}}|)Z|[+-]\d\d:\d\d)) (?:"
+            rf"(?P<zimbra>)(?=(?:{_LEVEL}) {{1,2}}\[[^\]]{{1,255}}\] \[)|"
+            rf"(?P<stalwart>)(?=(?:{_LEVEL}) [^()]{{1,120}} \([a-z0-9-]{{1,40}}\.[a-z0-9-]{{1,60}}\) )|"
+            rf"(?P<maddy>)(?=(?:\[debug\] |)[\w./-]{{1,128}}: [^\t]{{1,300}}\t\{{)|"
+            rf"(?P<HORDE>)(?:HORDE |)[A-Z]{{2,9}}(?: HORDE|): (?=\[\w{{1,16}}\] ))"
+        ),
+        lambda found: f"{found['time']} - {found.lastgroup}: ",
+    ),
+    # Domino.
     (
         (
             r"(?:\[[0-9A-F]{1,12}:[0-9A-F-]{1,32}\] {1,4}|)(?P<first>\d\d)[./-](?P<second>\d\d)[./-](?P<year>\d{4}) "

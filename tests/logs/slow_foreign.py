@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import datetime
 
 LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR")
 
@@ -57,25 +56,22 @@ def _quoted(line: str) -> Iterator[str]:
 
 
 def _levelled(line: str) -> Iterator[str]:
-    stamp, _space, rest = line.partition(" ")
-    if "T" not in stamp and re.match(r"\d\d:\d\d:\d\d,\d{3} ", rest):
-        clock, rest = rest[:12], rest[13:]
-        if rest.split(" ")[0] in LEVELS and re.match(r" {1,2}\[[^\]]{1,255}\] \[", rest[len(rest.split(" ")[0]) :]):
-            yield f"{stamp} {clock} - zimbra: {rest}"
-        return
-    datetime.fromisoformat(stamp)
-    if (
-        re.fullmatch(r"\S{19}Z", stamp)
-        and rest.split(" ")[0] in LEVELS
-        and re.match(r"[A-Z]+ [^()]{1,120} \([a-z0-9-]{1,40}\.[a-z0-9-]{1,60}\) ", rest)
+    first, _, then = line.partition(" ")
+    if re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[\d.]{0,10}(?:Z|[+-]\d\d:\d\d)", first, re.ASCII) and re.match(
+        r"\d{4}-\d\d-\d\d[T ]\d", then, re.ASCII
     ):
-        yield f"{stamp} - stalwart: {rest}"
-    elif re.fullmatch(r"\S{19}\.\d{3}Z", stamp) and re.match(r"(?:\[debug\] )?[\w./-]{1,128}: [^\t]{1,300}\t\{", rest, re.ASCII):
-        yield f"{stamp} - maddy: {rest}"
-    elif re.fullmatch(r"\S{19}[+-]\d\d:\d\d", stamp) and (
-        level := re.match(r"(?:HORDE )?[A-Z]{2,9}(?: HORDE)?: (?=\[\w{1,16}\] )", rest, re.ASCII)
-    ):
-        yield f"{stamp} - HORDE: {rest[level.end() :]}"
+        line = then  # after the time of what collects the lines
+    stamp = re.match(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:,\d{3}|(?:\.\d{3})?Z|[+-]\d\d:\d\d) ", line, re.ASCII)
+    rest = line[stamp.end() :] if stamp else ""
+    word, _, more = rest.partition(" ")
+    if word in LEVELS and re.match(r" ?\[[^\]]{1,255}\] \[", more):
+        yield f"{stamp[0]}- zimbra: {rest}"
+    elif word in LEVELS and re.match(r"[^()]{1,120} \([a-z0-9-]{1,40}\.[a-z0-9-]{1,60}\) ", more):
+        yield f"{stamp[0]}- stalwart: {rest}"
+    elif re.match(r"(?:\[debug\] )?[\w./-]{1,128}: [^\t]{1,300}\t\{", rest, re.ASCII):
+        yield f"{stamp[0]}- maddy: {rest}"
+    elif level := re.match(r"(?:HORDE )?[A-Z]{2,9}(?: HORDE)?: (?=\[\w{1,16}\] )", rest, re.ASCII):
+        yield f"{stamp[0]}- HORDE: {rest[level.end() :]}"
 
 
 def _domino(line: str) -> Iterator[str]:
