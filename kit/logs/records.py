@@ -65,22 +65,21 @@ def from_text(line: str, header: Header | None) -> str | None:
 
 def from_json(record: dict[str, Any]) -> str | None:
     """A record in canonical form, where it is of a kind that is known."""
-    if "CreationTime" in record and "Operation" in record:
-        return _audit(record)
-    if isinstance(data := record.get("AuditData"), str):
-        return _from_audit_data(data)
-    if isinstance(data, dict):
-        return _audit(data)
-    known = {
-        key.lower(): value
-        for part in (record, record.get("properties"), record.get("Properties"))
-        if isinstance(part, dict)
-        for key, value in part.items()
-    }
+    if found := _audit(record):
+        return found
+    if isinstance(data := record.get("AuditData"), (str, dict)):
+        return _from_audit_data(data) if isinstance(data, str) else _audit(data)
+    inner = record.get("properties")
+    known = {key.lower(): value for part in (record, inner) if isinstance(part, dict) for key, value in part.items()}
     if isinstance(status := known.get("status"), dict):
         known |= {key.lower(): value for key, value in status.items()}
-    if "category" in known or ("createddatetime" in known and "ipaddress" in known) or ("timegenerated" in known and "resulttype" in known):
-        return _sign_in(str(known.get("category", "SignInLogs")), known)
+    # Azure's diagnostic settings; Graph; Log Analytics.
+    if (
+        (inner and "category" in known)
+        or {"createddatetime", "ipaddress"} <= known.keys()
+        or {"timegenerated", "resulttype"} <= known.keys()
+    ):
+        return _sign_in(str(known.get("category") or "SignInLogs"), known)
     return None
 
 
@@ -109,8 +108,12 @@ def _sign_in(category: str, record: Mapping[str, Any]) -> str | None:
 
 
 def _audit(record: Mapping[str, Any]) -> str | None:
+    if not {"CreationTime", "Operation"} <= record.keys():
+        return None
     ip, _ = _endpoint(str(record.get("ClientIP") or record.get("ActorIpAddress") or ""))
-    code = record.get("ErrorNumber") or record.get("LogonError") or (0 if record["Operation"] == "UserLoggedIn" else "")
+    code = record.get("ErrorNumber") or (0 if record["Operation"] == "UserLoggedIn" else "")
+    if record["Operation"] == "UserLoginFailed" and str(code) in ("", "0"):
+        code = record.get("LogonError")
     said = {"id": record.get("Id"), "code": code, "app": "", "ip": ip, "user": record.get("UserId")}
     return _line(str(record["CreationTime"]), "-", "m365-auth", record["Operation"], said)
 
@@ -136,7 +139,7 @@ def _from_audit_data(text: str) -> str | None:
     try:
         record = orjson.loads(text)
         return _audit(record) if isinstance(record, dict) else None
-    except (orjson.JSONDecodeError, KeyError):
+    except orjson.JSONDecodeError:
         return None
 
 
