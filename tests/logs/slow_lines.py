@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
+from pathlib import Path
 
 from tests.logs.slow_foreign import without_foreign
 
@@ -16,6 +17,9 @@ RFC5424 = re.compile(r"<\d+>1 (\S+) (\S+) (\S+) (\S+) \S+ (?:-|(?:\[(?:[^\]\\]|\
 TAGGED = re.compile(r"(\S+) ([^\s\[\]:]+)(?:\[(\d+)\])?: (.*)", re.ASCII | re.DOTALL)
 LEVELS = ("Debug", "Info", "Warning", "Error", "Fatal", "Panic")
 HOURS = {"UTC": 0, "GMT": 0, "WEST": 1, "CET": 1, "CEST": 2, "EET": 2, "EEST": 3}
+
+
+# ------------------------------------------------------------------------------------------------ envelopes
 
 
 def unwrap(line: str) -> str:
@@ -82,8 +86,11 @@ def _usual_time(line: str) -> str:
             return f"{words[1]} {words[2]}{zone}{'' if zone[3:] else '00'} {words[4]}"
         if re.fullmatch("[A-Z]{1,5}", zone):
             return f"{words[1]} {words[2]}" + (f"+{HOURS[zone]:02}:00" if zone in HOURS else "") + f" {words[4]}"
-    old = re.match(r"([A-Z][a-z]{2} [ \d]?\d \d\d:\d\d:\d\d)(?:\.\d+)?( <[\w.]+>)? ", line, re.ASCII)
-    return f"{old[1]} {line[old.end() :]}" if old else line
+    old = re.match(r"([A-Z][a-z]{2} [ \d]?\d \d\d:\d\d:\d\d)(?:\.\d+)? ", line, re.ASCII)
+    line = f"{old[1]} {line[old.end() :]}" if old else line
+    stamp = RFC3164.match(line) or ISO.match(line)
+    priority = stamp and re.compile(r"<[\w.]+> ", re.ASCII).match(line, stamp.end())
+    return line[: stamp.end()] + line[priority.end() :] if priority else line
 
 
 def _with_host(line: str) -> str:
@@ -113,3 +120,70 @@ def _exim_twice(line: str) -> str:
     head = re.match(r"(?:.{15}|\S+|\S+ \S+) \S+ exim[\w.-]*(\[\d+\])?: ", line, re.ASCII)
     again = head and re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?( [+-]\d{4})?( \[\d+\])? ", re.ASCII).match(line, head.end())
     return line[: head.end()] + line[again.end() :] if again else line
+
+
+# ------------------------------------------------------------------------------------------------ times
+
+
+class Calendar:
+    """Stamps to datetimes in UTC. From line to line a step back of more than a week is a New Year."""
+
+    def __init__(self, year: int, zone: tzinfo) -> None:
+        self.year, self.zone, self.last, self.latest = year, zone, None, datetime.min.replace(tzinfo=UTC)
+
+    def read(self, line: str) -> datetime | None:
+        if stamp := ISO.match(line):
+            day, clock, fraction, offset = stamp.groups()
+            micros = timedelta(microseconds=int((fraction or "0")[:6].ljust(6, "0")))
+            try:
+                time = datetime.fromisoformat(f"{day}T{clock}{offset or ''}")
+            except ValueError:
+                return None
+            return time.astimezone(UTC) + micros if offset else self._local(time + micros)
+        time = self.see(line)
+        return time and self._local(time)
+
+    def see(self, line: str) -> datetime | None:
+        """The date of a stamp without a year."""
+        stamp = RFC3164.match(unwrap(line))
+        if not stamp:
+            return None
+        month, *numbers = stamp.groups()
+        try:
+            day = datetime(2000, MONTHS.index(month) + 1, *map(int, numbers), tzinfo=UTC)
+            step = day - self.last if self.last else timedelta()
+            self.year, self.last = self.year + (step < -timedelta(days=7)) - (step > timedelta(days=358)), day
+            return day.replace(year=self.year)
+        except ValueError:
+            return None
+
+    def _local(self, time: datetime) -> datetime:
+        """Of an hour that comes twice the second, where the line before was later than the first by more than a minute."""
+        once, again = (time.replace(tzinfo=self.zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+        self.latest = again if again > once and self.latest - once > timedelta(minutes=1) else once
+        return self.latest
+
+
+def year_of_first(lines: list[str], latest: datetime) -> int:
+    """The year of the first line without one: from the last, which is not later than that, backwards over each New Year."""
+    dates = []
+    for line in lines:
+        if stamp := RFC3164.match(unwrap(line)):
+            month, *numbers = stamp.groups()
+            dates.append(datetime(2000, MONTHS.index(month) + 1, *map(int, numbers), tzinfo=UTC))
+    last = dates[-1]
+    year = latest.year if (last.month, last.day) <= (latest.month, latest.day) else latest.year - 1
+    for later, earlier in zip(dates[::-1], dates[-2::-1], strict=False):
+        year -= earlier - later > timedelta(days=7)
+        year += later - earlier > timedelta(days=358)
+    return year
+
+
+def latest_of(path: Path) -> datetime:
+    """A day after the last change; of a file that is called after a day, a month after that, if the last change is not between the two."""
+    changed = datetime.fromtimestamp(path.stat().st_mtime, UTC) + timedelta(days=1)
+    if named := re.search(r"(20\d\d)-?(\d\d)-?(\d\d)", path.name):
+        day = datetime(*map(int, named.groups()), tzinfo=UTC)
+        if not day + timedelta(days=1) <= changed < day + timedelta(days=32):
+            return day + timedelta(days=32)
+    return changed
