@@ -74,6 +74,11 @@ def say(events: Events) -> dict[str, Texts | str]:
         said["service_raw"] = raw
     if drivers := found.get("driver"):
         said["mechanism"] = list(map(mechanism_of, drivers))
+    if realms := found.get("realm"):
+        said["user"] = [
+            user and f"{user}@{realm}" if realm and "@" not in (user or "") else user
+            for user, realm in zip(said["user"], realms, strict=True)
+        ]
     if line_class.vis:
         said["user"] = list(map(_unvis, found["user"]))
     if versions := found.get("tls_version"):
@@ -201,6 +206,7 @@ class Attempts:
         newest: of the seconds.
         alive: 1 where the line stands for an attempt.
         count: of tries, where it is not 1.
+        behind: lines of programs behind a mail server: place, and which program or module it was.
         extra: attempts beside the one that the line stands for: its place, and its fields.
     """
 
@@ -211,6 +217,7 @@ class Attempts:
         self.newest = 0
         self.alive = bytearray(size)
         self.count: dict[int, int] = {}
+        self.behind: dict[int, str] = {}
         self.extra: list[tuple[int, dict[str, Any]]] = []
         self.columns = {field: Column(Words(nothing), size) for field, nothing in FIELDS.items()}
 

@@ -18,23 +18,22 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterator
-from itertools import pairwise, repeat
+from itertools import repeat
 from typing import Any, Final
 
 import numpy as np
 
+from kit.logs.behind import Behind
 from kit.logs.columns import Attempts, say
 from kit.logs.processes import TAKES as OF_PROCESS
 from kit.logs.processes import Processes
 from kit.logs.scan import Batch
 from kit.logs.sessions import TAKES, Sessions
-from kit.logs.tries import IDLE, WINDOW, Connection, Session, Try
+from kit.logs.tries import DISORDER, IDLE, WINDOW, Connection, Session, Try, drop_chain, merge_chains, take
 from kit.model import Cause, Outcome
 
 PATIENCE: Final = 30
 """Seconds that Postfix may take to log what Dovecot's auth process has judged; Dovecot delays failures by up to 17."""
-DISORDER: Final = 2
-"""Seconds by which two daemons' lines may stand in the wrong order."""
 MOST_HELD: Final = 50_000
 """Candidate lines whose attempts may wait for lines to come."""
 _DAY: Final = 86_400
@@ -42,7 +41,6 @@ _DAY: Final = 86_400
 # A member of an Enum costs more to look up than all else that is done with it.
 _FAILURE: Final = Outcome.FAILURE.value
 _OPEN: Final = frozenset((Cause.CREDENTIALS.value, Cause.UNKNOWN.value))  # what Postfix alone says of a try that failed
-_UNKNOWN_USER: Final = Cause.UNKNOWN_USER.value
 _WRONG_PASSWORD: Final = Cause.WRONG_PASSWORD.value
 
 _FROM: Final = re.compile(r"disconnect from ([^\[]{1,255})\[([^\]]{2,64})\](?::(\d{1,5}))?")
@@ -63,13 +61,14 @@ _TAKES: Final[dict[str, tuple[str, ...]]] = {
     "refused": ("session", "user"),
     "ended-refused": ("session",),
     "attempt": (),
+    "behind": (),
     **TAKES,
     **OF_PROCESS,
 }
 # These say something about attempts that have lines of their own.
 _BESIDE: Final = frozenset(("lost", "summary", "trouble"))
 # Each line of these roles is an attempt, until another line is found to tell of the same.
-_ATTEMPTS: Final = frozenset(("verdict", "backend", "login", "refused", "attempt", "try", "again", "told", *OF_PROCESS))
+_ATTEMPTS: Final = frozenset(("verdict", "backend", "login", "refused", "attempt", "behind", "try", "again", "told", *OF_PROCESS))
 
 
 class Joiner:
@@ -84,6 +83,7 @@ class Joiner:
         self._ended_first: dict[str, Try] = {}  # session → its last line, which came before its try's
         self._judged: dict[str, list[Try]] = {}  # address → Dovecot's verdicts that wait for Postfix's line
         self._unexplained: dict[str, list[Try]] = {}  # address → Postfix's failures that wait for Dovecot's reason
+        self._behind = Behind()
         self._named = Sessions()
         self._of_process = Processes()
         self._handlers = {
@@ -97,7 +97,8 @@ class Joiner:
             "ended": self._ended,
             "refused": self._refused,
             "ended-refused": self._ended_refused,
-            "attempt": lambda *_: None,  # its line says all there is
+            "attempt": _stands,  # its line says all there is
+            "behind": _stands,  # and where that tells of the same try, it is dropped there
             **self._named.handlers,
             **self._of_process.handlers,
         }
@@ -110,6 +111,8 @@ class Joiner:
             return
         if held.newest < self._newest - _DAY:
             yield from self.finish()  # another log, of an earlier time
+        if held.behind or self._behind.waits:
+            handlers = [handler and self._behind.before(handler) for handler in handlers]
         for handler, given in zip(handlers, arguments, strict=True):
             if handler:
                 handler(*given)
@@ -128,6 +131,8 @@ class Joiner:
             role, said = events.line_class.role, say(events)
             if role not in _BESIDE:
                 held.fill(events.index, said)
+            if role == "behind":
+                held.behind.update(zip(events.index.tolist(), events.columns["driver"], strict=True))
             if role in _ATTEMPTS:
                 alive[events.index] = 1
             handlers[events.index] = self._handlers[role]
@@ -148,11 +153,13 @@ class Joiner:
         self._ended_first.clear()
         self._judged.clear()
         self._unexplained.clear()
+        self._behind.clear()
         self._named.clear()
         self._of_process.clear()
         self._newest = _LONG_AGO
 
     def _forget(self, now: int) -> None:
+        self._behind.forget(now)
         self._named.forget(now)
         self._of_process.forget(now)
         self._connections = {k: c for k, c in self._connections.items() if c.last >= now - IDLE}
@@ -182,7 +189,7 @@ class Joiner:
             return
         if outcome not in _JUDGED:
             return
-        if judged := _take(self._judged, ip, user, second, PATIENCE):
+        if judged := take(self._judged, ip, user, second, PATIENCE):
             _explain(Try(held, i, second, user), judged)
         elif outcome == _FAILURE:
             self._unexplained.setdefault(ip, []).append(Try(held, i, second, user))
@@ -197,7 +204,7 @@ class Joiner:
             connection.success = True
             held.alive[i] = 1
             if waiting := self._judged.get(ip):
-                _drop_chain(waiting, user, second)
+                drop_chain(waiting, user, second)
 
     def _lost(self, held: Attempts, i: int, origin: str, ip: str) -> None:
         self._connection(origin, held.seconds[i], ip).lost = True
@@ -216,7 +223,7 @@ class Joiner:
         if missing > 0 and connection.lost:
             # The client went away before Postfix answered its AUTH. Dovecot may have judged it already.
             missing -= 1
-            if judged := _take(self._judged, ip, None, held.seconds[i], PATIENCE):
+            if judged := take(self._judged, ip, None, held.seconds[i], PATIENCE):
                 judged.set("service_raw", known["service_raw"])
                 judged.set("server", known["server"])
             else:
@@ -238,7 +245,7 @@ class Joiner:
             else:
                 self._session(session, judged)
             return
-        if failure := _take(self._unexplained, ip, user, judged.second, DISORDER):
+        if failure := take(self._unexplained, ip, user, judged.second, DISORDER):
             _explain(failure, judged)
         else:
             self._judged.setdefault(ip, []).append(judged)
@@ -249,14 +256,17 @@ class Joiner:
     def _login(self, held: Attempts, i: int, name: str, user: str | None) -> None:
         if session := self._sessions.pop(name, None):
             tries = session.young(held.seconds[i])
-            _drop_chain(tries, user, held.seconds[i])
+            drop_chain(tries, user, held.seconds[i])
             _enrich(tries, held, i)
 
     def _ended(self, held: Attempts, i: int, name: str, total: str) -> None:
         session, count = self._sessions.pop(name, None) or Session(), int(total)
         tries, known = session.young(held.seconds[i]), session.count()
         if known > count:
-            _merge_chains(tries, known - count)
+            merge_chains(tries, known - count)
+        elif known < count:
+            more = self._behind.of_client(held, i, count - known)
+            tries, known = tries + more, known + len(more)
         _enrich(tries, held, i)
         if known < count:  # the auth process does not log
             held.alive[i] = 1
@@ -274,37 +284,6 @@ class Joiner:
         if not any(each.get("outcome") == held.columns["outcome"][i] for each in tries):
             held.alive[i] = 1
             self._ended_first[name] = Try(held, i, held.seconds[i], None)
-
-
-def _take(waiting: dict[str, list[Try]], ip: str, user: str | None, now: int, patience: int) -> Try | None:
-    """The oldest waiting try of that address and user, which waits no longer."""
-    queue = waiting.get(ip)
-    if queue is None:
-        return None
-    for k, each in enumerate(queue):
-        if each.alive and abs(now - each.second) <= patience and _same_user(each.user, user):
-            del queue[k]
-            if not queue:
-                del waiting[ip]
-            return each
-    return None
-
-
-def _drop_chain(earlier: list[Try], user: str | None, now: int) -> None:
-    """Where several password databases are asked in turn, "unknown user" from the first is no failed try."""
-    for each in earlier:
-        if each.get("cause") == _UNKNOWN_USER and _same_user(each.user, user) and abs(now - each.second) <= DISORDER:
-            each.drop()
-
-
-def _merge_chains(tries: list[Try], surplus: int) -> None:
-    """Several password databases asked for one try give a line each: merge, until no more are left than Dovecot counted."""
-    for earlier, later in pairwise(tries):
-        if surplus > 0 and earlier.user == later.user and earlier.driver != later.driver and later.second - earlier.second <= DISORDER:
-            surplus -= 1
-            earlier.drop()
-            if later.get("cause") == _UNKNOWN_USER:
-                later.set("cause", earlier.get("cause"))
 
 
 def _explain(failure: Try, judged: Try) -> None:
@@ -330,14 +309,6 @@ def _enrich(tries: list[Try], held: Attempts, i: int) -> None:
             each.learn("mechanism", mechanism)
 
 
-def _same_user(one: str | None, other: str | None) -> bool:
-    """Whether the two may be one user: a server may lower-case a name or add the domain."""
-    if one is None or other is None or one == other:
-        return True
-    one, other = one.lower(), other.lower()
-    return one == other or one == other.partition("@")[0] or one.partition("@")[0] == other
-
-
 def _from_summary(line: str, origin: str) -> dict[str, str | None]:
     """What a `disconnect` line tells of an attempt. Few are looked at, so its class does not capture that."""
     host, _, program = origin.partition(" ")
@@ -351,3 +322,7 @@ def _from_summary(line: str, origin: str) -> dict[str, str | None]:
         "client_ip": ip.removeprefix("::ffff:"),
         "client_port": port,
     }
+
+
+def _stands(*_: Any) -> None:
+    """For a line that is an attempt as it is."""

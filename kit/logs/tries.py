@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from kit.logs.columns import Attempts
+from kit.model import Cause
 
 WINDOW: Final = 200
 """Seconds. Dovecot's login line comes when the connection ends, up to three minutes after the try."""
 IDLE: Final = 3600
 """Seconds after which a connection without a line is forgotten."""
+DISORDER: Final = 2
+"""Seconds by which two daemons' lines may stand in the wrong order."""
+_UNKNOWN_USER: Final = Cause.UNKNOWN_USER.value
 
 
 @dataclass(slots=True)
@@ -89,3 +94,42 @@ class Session:
         """Lets go of what can learn no more: a try keeps its whole batch in memory."""
         young = self.young(now)
         self.gone, self.tries = self.count() - sum(each.alive for each in young), young
+
+
+def same_user(one: str | None, other: str | None) -> bool:
+    """Whether the two may be one user: a server may lower-case a name or add the domain."""
+    if one is None or other is None or one == other:
+        return True
+    one, other = one.lower(), other.lower()
+    return one == other or one == other.partition("@")[0] or one.partition("@")[0] == other
+
+
+def take(waiting: dict[str, list[Try]], ip: str, user: str | None, now: int, patience: int) -> Try | None:
+    """The oldest waiting try of that address and user, which waits no longer."""
+    queue = waiting.get(ip)
+    if queue is None:
+        return None
+    for k, each in enumerate(queue):
+        if each.alive and abs(now - each.second) <= patience and same_user(each.user, user):
+            del queue[k]
+            if not queue:
+                del waiting[ip]
+            return each
+    return None
+
+
+def drop_chain(earlier: list[Try], user: str | None, now: int) -> None:
+    """Where several password databases are asked in turn, "unknown user" from the first is no failed try."""
+    for each in earlier:
+        if each.get("cause") == _UNKNOWN_USER and same_user(each.user, user) and abs(now - each.second) <= DISORDER:
+            each.drop()
+
+
+def merge_chains(tries: list[Try], surplus: int) -> None:
+    """Several password databases asked for one try give a line each: merge, until no more are left than Dovecot counted."""
+    for earlier, later in pairwise(tries):
+        if surplus > 0 and earlier.user == later.user and earlier.driver != later.driver and later.second - earlier.second <= DISORDER:
+            surplus -= 1
+            earlier.drop()
+            if later.get("cause") == _UNKNOWN_USER:
+                later.set("cause", earlier.get("cause"))
