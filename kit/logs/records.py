@@ -35,6 +35,10 @@ _SIGN_IN: Final = {
 }
 
 
+# The SMTP AUTH clients report of the Exchange admin center: senders, their share of each TLS version, messages; neither times nor tries.
+REPORT: Final = re.compile(rb'(?:\xef\xbb\xbf)?"?sender ?address"?,"?(?:sender ?)?domain"?,', re.IGNORECASE)
+
+
 class Header:
     """The columns of the sign-in log as CSV, once their names were read."""
 
@@ -75,7 +79,7 @@ def from_json(record: dict[str, Any]) -> str | None:
         known |= {key.lower(): value for key, value in status.items()}
     # Azure's diagnostic settings; Graph; Log Analytics.
     if (
-        (inner and "category" in known)
+        (isinstance(inner, dict) and "category" in known)
         or {"createddatetime", "ipaddress"} <= known.keys()
         or {"timegenerated", "resulttype"} <= known.keys()
     ):

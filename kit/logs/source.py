@@ -14,6 +14,7 @@ from typing import BinaryIO, Final, NamedTuple
 
 from kit.errors import UnreadableInput
 from kit.logs.envelope import canonical, stamp_of
+from kit.logs.records import REPORT
 from kit.logs.spread import one_a_line
 from kit.logs.unpack import PackingError, packing_of, unpack
 
@@ -140,6 +141,12 @@ class Source:
             fill = _Pour(self._unpacked(packing, chain((first,), iter(read, b""))))
             buffer = memoryview(bytearray(BLOCK))
             first = bytes(buffer[: fill(buffer)])
+        if REPORT.match(first):
+            raise UnreadableInput(
+                "is the SMTP AUTH clients report, which counts messages and no sign-ins",
+                where=self.name,
+                next_step="For the tries of its senders give Entra's sign-in log, filtered to the client app Authenticated SMTP",
+            )
         if _is_binary(first[:4096]):
             raise UnreadableInput("is not a text log", where=self.name, next_step="Give the mail log itself, plain or packed")
         return first, fill

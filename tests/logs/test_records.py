@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kit.errors import UnreadableInput
 from kit.logs.authlog import AuthLog, read_logs
 from kit.logs.envelope import canonical
 from kit.logs.records import Header
@@ -337,6 +338,26 @@ def test_other_records_are_no_tries_and_unknown_sign_ins_are_told(tmp_path):
     log = read(tmp_path, "\n".join(map(json.dumps, records)))
     assert shown(log) == []
     assert (log.coverage.other, log.coverage.not_understood) == (2, 1)
+
+
+def test_the_smtp_auth_clients_report_is_refused_with_a_next_step(tmp_path):
+    path = tmp_path / "report.csv"
+    path.write_text(
+        "\ufeffSender address,Domain,TLS 1.0,TLS 1.1,TLS 1.2,Messages sent\nscanner@example.test,example.test,0,0,100,17\n", "utf-8"
+    )
+    with pytest.raises(UnreadableInput, match="counts messages") as refusal:
+        read_logs(path)
+    assert "Authenticated SMTP" in refusal.value.next_step
+
+
+def test_a_folder_of_exchanges_logs_is_one_of_logs(tmp_path):
+    (tmp_path / "RECV2026110308-1.LOG").write_text(HEAD + BEGINS + rows(FAILED))
+    (tmp_path / "IMAP42026110308-1.LOG").write_text(MAILBOX)
+    (tmp_path / "SignIns.csv").write_text(PORTAL)
+    (tmp_path / "notes.txt").write_text("no log\n")
+    log = read_logs(tmp_path)
+    assert log.coverage.attempts == 4
+    assert len(log.time_anchor) == 3
 
 
 # ------------------------------------------------------------------------------------------------ hostile values
