@@ -109,6 +109,26 @@ def test_all_of_them_in_one_file_cut_or_not(tmp_path):
     assert coverage.attempt_lines + coverage.other + coverage.not_understood == coverage.lines
 
 
+@pytest.mark.parametrize(
+    "pair",
+    [
+        (
+            "[03/Nov/2026 08:12:44] SMTP: User emil doesn't exist. Attempt from IP address 192.0.2.84.",
+            "[03/Nov/2026 08:12:45] Failed SMTP login from 192.0.2.84 with SASL method LOGIN.",
+        ),
+        (
+            "03.11.2026 08:12:44   smtp: emil [192.0.2.84] authentication failure using internet password",
+            "03.11.2026 08:12:44   SMTP Server: Authentication failed for user emil ; connecting host dsl.example.net",
+        ),
+    ],
+)
+def test_two_lines_of_one_try_count_once(tmp_path, pair):
+    for lines in (pair, pair[::-1]):
+        (row,) = read(tmp_path, *lines).table.to_pylist()
+        assert row["user"] == "emil"
+    assert len(read(tmp_path, *pair, *pair).table) == 2
+
+
 def test_zimbras_mta_and_its_audit_log_tell_of_one_try(tmp_path):
     mta = "Nov  3 08:12:44 mx postfix/smtps/smtpd[1]: warning: unknown[192.0.2.64]: SASL LOGIN authentication failed: authentication failure"
     audit = (
