@@ -141,6 +141,9 @@ class Source:
             fill = _Pour(self._unpacked(packing, chain((first,), iter(read, b""))))
             buffer = memoryview(bytearray(BLOCK))
             first = bytes(buffer[: fill(buffer)])
+        if first.startswith((b"\xff\xfe", b"\xfe\xff")):
+            step = "Bring it to UTF-8 on the way: iconv -f UTF-16 -t UTF-8 FILE | kit logs -"
+            raise UnreadableInput("is UTF-16, as Windows PowerShell writes it", where=self.name, next_step=step)
         if REPORT.match(first):
             raise UnreadableInput(
                 "is the SMTP AUTH clients report, which counts messages and no sign-ins",

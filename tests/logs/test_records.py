@@ -7,6 +7,7 @@ expects is what its operator would say who reads it.
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,23 @@ def test_what_was_refused_cancelled_and_put_off(tmp_path):
         ("aborted", "aborted"),
         ("server-error", "backend-unavailable"),
     ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 59), st.sampled_from([*FAILED, *GOOD, (0, ">,504 5.7.4 Unrecognized authentication type,")]), st.booleans()
+        )
+    )
+)
+def test_readers_agree_on_rows_in_any_order(events):
+    """Both readers, on two sessions whose rows are lost, doubled and far apart."""
+    text = "".join(
+        row(second, rest, session=f"08DE1A6B5C7D9E0{1 + other}") for second, (_, rest), other in sorted(events, key=lambda e: e[0])
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        read(Path(folder), HEAD + text)
 
 
 def test_a_send_connectors_log_and_the_servers_own_sign_ins_are_no_tries(tmp_path):
@@ -348,6 +366,15 @@ def test_the_smtp_auth_clients_report_is_refused_with_a_next_step(tmp_path):
     with pytest.raises(UnreadableInput, match="counts messages") as refusal:
         read_logs(path)
     assert "Authenticated SMTP" in refusal.value.next_step
+
+
+def test_utf_16_is_refused_with_a_next_step(tmp_path):
+    """As Windows PowerShell writes what > sends to a file."""
+    path = tmp_path / "sign-ins.json"
+    path.write_bytes(json.dumps([GRAPH]).encode("utf-16"))
+    with pytest.raises(UnreadableInput, match="UTF-16") as refusal:
+        read_logs(path)
+    assert "iconv" in refusal.value.next_step
 
 
 def test_a_folder_of_exchanges_logs_is_one_of_logs(tmp_path):
