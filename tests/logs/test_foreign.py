@@ -130,7 +130,9 @@ def test_two_lines_of_one_try_count_once(tmp_path, pair):
 
 
 def test_zimbras_mta_and_its_audit_log_tell_of_one_try(tmp_path):
-    mta = "Nov  3 08:12:44 mx postfix/smtps/smtpd[1]: warning: unknown[192.0.2.64]: SASL LOGIN authentication failed: authentication failure"
+    mta = (
+        "Nov  3 08:12:44 mx postfix/smtps/smtpd[1]: warning: unknown[192.0.2.64]: SASL LOGIN authentication failed: authentication failure"
+    )
     audit = (
         "2026-11-03 08:12:44,100 WARN  [qtp1-99] [oip=192.0.2.64;oport=57752;oproto=smtp;soapId=688cb579;] security - cmd=Auth; "
         "account=jon@example.test; protocol=soap; error=authentication failed for [jon@example.test], invalid password;"
