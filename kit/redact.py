@@ -69,6 +69,8 @@ _GIVEAWAYS: Final = tuple(
         (("given password: ",), r"(.{16})(?:.*(?=\))|.*)"),
         # vpopmail: "password fail (pass: 'hunter2')".
         (("(pass: '",), r"(.{8})(?:.*(?='\))|.*)"),
+        # Mailu, of what nginx hands it: "Received undecodable user/password from nginx: 'ann'/'hunter2'".
+        (("/password from nginx:",), r"(.{21}(?: '.*?'/')?)(?:.*(?=')|.*)"),
         # Postfix on Cyrus SASL, verbose: what the client sent, decoded.
         (("decoded ",), r"((?i:decoded (?:initial )?response):? ).*"),
         # An AUTH command with an initial response (RFC 4954 section 4), in a transcript or quoted in a log.
@@ -90,7 +92,8 @@ _GIVEAWAYS: Final = tuple(
         # key=value and key: value, as configuration, scripts and JSON have them; between quotes up to the closing one.
         (
             (
-                *(name + sign for name in ("password", "passwd", "passphrase", "pwd") for sign in ("=", ":", " =", " :", '"', "'", "\\")),
+                *(name + sign for name in ("password", "passwd", "pwd") for sign in ("=", ":", " =", " :", '"', "'", "\\")),
+                *("passphrase" + sign for sign in ("=", ":", " =", '"', "'", "\\")),
                 *(name + sign for name in ("secret", "token") for sign in ("=", " =", '"', "'", "\\")),
                 *("pass=", "api_key", "apikey", "api-key"),
             ),

@@ -192,6 +192,7 @@ GIVEAWAYS = [
     ("authorization: basic YW5uOmh1bnRlcjI=", "YW5uOmh1bnRlcjI="),
     # vpopmail, Courier
     ("vpopmail[939]: vchkpw-pop3: password fail (pass: 'hunter2') ann@example.com:192.0.2.7", "hunter2"),
+    ("WARNING in nginx: Received undecodable user/password from nginx: 'ann'/'hun'ter2'", "hun'ter2"),  # Mailu
     ("vpopmail[939]: vchkpw-pop3: password fail (pass: 'it's') ann@example.com:192.0.2.7", "it's"),
     ('courieresmtpd: error,relay=::ffff:192.0.2.7,msg="535 Authentication failed.",cmd: aHVudGVyMg==', "aHVudGVyMg"),
     # OpenSMTPD, on a port that takes no sign-in
