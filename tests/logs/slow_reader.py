@@ -20,6 +20,7 @@ import zstandard
 
 from kit.redact import mask
 from tests.logs.slow_lines import ISO, RFC3164, TAGGED, Calendar, latest_of, unwrap, year_of_first
+from tests.logs.slow_records import as_line, one_record_a_line
 
 TABLES = [tomllib.loads(path.read_text("utf-8")) for path in (files("kit.knowledge") / "log_lines").iterdir()]
 CLASSES = [{"software": table["software"], "program": table["program"]} | entry for table in TABLES for entry in table.get("class", ())]
@@ -52,17 +53,17 @@ def read_slowly(path: Path, *, year: int | None, zone: tzinfo = UTC) -> tuple[li
     for magic, unpack in PACKED.items():
         if data.startswith(magic):
             data = unpack(data)
-    lines = data.split(b"\n")
+    lines = one_record_a_line(data).split(b"\n")
     if not lines[-1]:
         lines.pop()
     coverage = {"lines": len(lines), "attempts": 0, "attempt_lines": 0, "other": 0, "not_understood": 0, "undecodable": 0}
     texts = [raw.decode("utf-8", "replace").removesuffix("\r") for raw in lines]
     calendar = Calendar(year_of_first(texts, latest_of(path)) if year is None else year, zone)
-    events, offset = [], 0
+    events, offset, header = [], 0, []
     for number, raw in enumerate(lines, 1):
         if year is None:
             calendar.see(texts[number - 1])
-        kind, event = _judge(texts[number - 1], calendar)
+        kind, event = _judge(texts[number - 1], calendar, header)
         if kind == "other" and not _is_utf8(raw):
             kind = "undecodable"
         coverage[kind] += 1
@@ -77,9 +78,9 @@ def read_slowly(path: Path, *, year: int | None, zone: tzinfo = UTC) -> tuple[li
 # ------------------------------------------------------------------------------------------------ one line
 
 
-def _judge(line: str, calendar: Calendar) -> tuple[str, dict | None]:
-    """What the line counts as; and the event, if it tells of an attempt."""
-    plain = unwrap(line)
+def _judge(line: str, calendar: Calendar, header: list[str]) -> tuple[str, dict | None]:
+    """What the line counts as; and the event, if it tells of an attempt. A record is looked at only where it is suspect as it stands."""
+    plain = (_suspect(line) and as_line(line.removeprefix("\ufeff"), header)) or unwrap(line)
     stamp = RFC3164.match(plain) or ISO.match(plain)
     tagged = TAGGED.fullmatch(plain, stamp.end()) if stamp else None
     if not tagged:
@@ -108,14 +109,18 @@ def _event(entry: dict, said: dict, time: datetime, tagged: tuple, line: str) ->
     host, program, pid, _ = tagged
     raw = program if entry["software"] == "postfix" else said["service"] or entry.get("service")
     mechanism = said.get("mechanism")
-    if "driver" in said:
+    if said.get("driver") is not None:
         parts = re.split("[-_]", said["driver"].lower())
         mechanism = next((m.upper() for m in NAMED_BY_MECHANISM if m in ("-".join(parts), *parts)), None)
+    if said.get("sasl"):
+        mechanism = said["sasl"].upper()
     version = (said.get("tls_version") or "").replace("TLS1", "TLSv1", 1) or None
     if version and version.startswith("esmtp"):
         version = "none" if version == "esmtpa" else version.split("X=")[1] if "X=" in version else "TLS"
     name = said.get("client_name")
     user = _from_vis(said["user"]) if entry.get("vis") and said["user"] else said["user"]
+    if said.get("realm") and user not in NOTHING and "@" not in user:
+        user = f"{user}@{said['realm']}"
     return {
         "role": entry["role"],
         "second": int(time.timestamp()),
@@ -124,6 +129,7 @@ def _event(entry: dict, said: dict, time: datetime, tagged: tuple, line: str) ->
         "reason": said["reason"],
         "good": int(said.get("good") or 0),
         "total": int(said.get("total") or 0),
+        "answer": bool(said["reason"]),
         "time": time,
         "host": None if host == "-" else host,
         "server": entry["software"],
@@ -134,7 +140,7 @@ def _event(entry: dict, said: dict, time: datetime, tagged: tuple, line: str) ->
         "client_name": None if name in ("unknown", "<unknown>") else name or None,
         "helo": said.get("helo") or None,
         "mechanism": mechanism or None,
-        "tls": ("TLS" if said["tls"] in ("TLS", "1") else "none") if "tls" in said else version,
+        "tls": ("TLS" if said["tls"] in ("TLS", "TSL", "1") else "none") if "tls" in said else version,
         "session": said.get("session") or None,
         "text": mask(line),
     }
@@ -179,13 +185,19 @@ def _is_utf8(raw: bytes) -> bool:
 
 def _join(events: list[dict]) -> list[dict]:
     for event in events:
-        event |= {"alive": event["role"] in ("verdict", "backend", "login", "refused", "attempt", "try", "again", *EXIM), "count": 1}
+        event |= {
+            "alive": event["role"] in ("verdict", "backend", "login", "refused", "attempt", "behind", "try", "again", "told", *EXIM),
+            "count": 1,
+        }
+        event |= {"as_said": event["outcome"], "name": event["user"]}
+    _meet_those_behind(events)
     _without_backend(events)
     extra = _postfix_connections(events)
     _dovecot_sessions([e for e in events if e["session"] and e["server"] == "dovecot"])
     for event in events:
         if event["role"] in ("ended", "ended-refused") and not event["session"]:
             event |= {"alive": True, "count": event["total"] or 1}
+    _of_dovecots_clients(events)
     _named_sessions(events)
     _exim_processes([e for e in events if e["role"] in EXIM])
     vanished = _match_by_client(events, [e for e in extra if e["why"] == "vanished"])
@@ -193,7 +205,50 @@ def _join(events: list[dict]) -> list[dict]:
     for attempt in attempts:
         raw = attempt["service_raw"]
         attempt["service"] = SERVICES.get(raw, "other") if raw else None
+        attempt["client_ip"] = attempt["client_ip"] or None
     return attempts
+
+
+def _meet_those_behind(events: list[dict]) -> None:
+    """Lines of saslauthd and PAM, and the next line of the same host, user and service about a failed try within five seconds."""
+    by_host: dict[str | None, list[dict]] = {}
+    for event in events:
+        event["met"] = False
+        if event["alive"] and event["outcome"] in ("failure", "server-error"):
+            earlier = by_host.setdefault(event["host"], [])
+            fits = [e for e in earlier if not e["met"] and _near(e, event) and _same(e, event) and _may_be_of(e, event)]
+            if fits:
+                fits[0] |= {"met": True, "alive": False}
+                event["user"] = event["user"] or fits[0]["user"]
+                event["client_ip"] = event["client_ip"] or fits[0]["client_ip"]
+                if event["cause"] in ("credentials", "unknown"):
+                    event |= {"outcome": fits[0]["outcome"], "cause": fits[0]["cause"]}
+            if event["role"] == "behind":
+                earlier.append(event)
+
+
+def _may_be_of(behind: dict, event: dict) -> bool:
+    kinds = []
+    for each in (behind, event):
+        service = SERVICES.get(each["service_raw"], "other") or "other"
+        kinds.append("smtp" if service.startswith("submission") else service.removesuffix("s"))
+    one, two = kinds
+    by_another = event["role"] != "behind" or event["asked"] != behind["asked"]
+    return by_another and (one == two or not {one, two} <= {"smtp", "imap", "pop3", "sieve"})
+
+
+def _of_dovecots_clients(events: list[dict]) -> None:
+    """PAM's lines that nothing met, of a client of whose tries Dovecot has but the number, at the end of its connection."""
+    for event in events:
+        if event["role"] == "ended" and event["alive"]:
+            for each in events:
+                mine = each["role"] == "behind" and each["alive"] and not each["met"] and each["offset"] < event["offset"]
+                here = (each["host"], each["client_ip"]) == (event["host"], event["client_ip"]) and each["client_ip"]
+                if mine and here and abs(event["second"] - each["second"]) <= 200 and event["count"] > 0:
+                    each |= {"met": True, "server": event["server"], "service_raw": event["service_raw"]}
+                    _learn(each, event)
+                    event["count"] -= 1
+            event["alive"] = event["count"] > 0
 
 
 def _without_backend(events: list[dict]) -> None:
@@ -203,7 +258,7 @@ def _without_backend(events: list[dict]) -> None:
         if event["role"] == "trouble":
             trouble[event["connection"]] = event["second"]
         lately = abs(event["second"] - trouble.get(event["connection"], -9_999)) <= 2
-        if event["role"] == "verdict" and event["outcome"] == "failure" and lately:
+        if event["role"] == "verdict" and event["as_said"] == "failure" and lately:
             event |= {"outcome": "server-error", "cause": "backend-unavailable", "known": True}
 
 
@@ -251,15 +306,18 @@ def _dovecot_sessions(events: list[dict]) -> None:
     ended_first: dict[str, dict] = {}
     for event in events:
         # Two processes write, so that the last line of a session may stand before the one of its try.
-        last = ended_first.pop(event["session"], None) if event["role"] == "backend" else None
+        last = ended_first.pop(event["session"], None) if event["role"] in ("backend", "refused") else None
         if last and last["outcome"] == event["outcome"] and abs(last["second"] - event["second"]) <= 2:
-            last["alive"] = False
+            last["count"] -= 1
+            last["alive"] = last["count"] > 0
+            if last["alive"]:
+                ended_first[event["session"]] = last
             _learn(event, last)
         elif event["role"] in ("backend", "refused"):
             groups.setdefault(event["session"], []).append(event)
         else:
             _end_session(event, groups.pop(event["session"], []))
-            if event["role"] == "ended-refused" and event["alive"]:
+            if event["role"] in ("ended", "ended-refused") and event["alive"]:
                 ended_first[event["session"]] = event
 
 
@@ -304,7 +362,7 @@ def _named_sessions(events: list[dict]) -> None:
     """Of each session whose lines name it: pairs of lines that tell of one try, then what its other lines say of the client."""
     groups: dict[tuple, list[dict]] = {}
     for event in events:
-        if event["role"] in ("opens", "try", "again"):
+        if event["role"] in ("opens", "try", "again", "told"):
             groups.setdefault((event["host"], event["session"]), []).append(event)
     for lines in groups.values():
         single: list[dict] = []
@@ -319,12 +377,30 @@ def _named_sessions(events: list[dict]) -> None:
                     pair[0][field] = pair[0][field] or event[field]
             else:
                 single.append(event)
+        _told([e for e in lines if e["role"] == "told" or (e["role"] in ("try", "again") and e["alive"])])
         opens = [e for e in lines if e["role"] == "opens"]
         for event in lines:
             for field in ("client_ip", "client_port", "client_name", "helo", "tls"):
                 earlier = [e[field] for e in opens if e["offset"] < event["offset"] and e[field]]
                 late = [e[field] for e in opens if e["offset"] > event["offset"] and e[field] and _near(e, event)]
                 event[field] = event[field] or (earlier[-1:] or late[:1] or [None])[0]
+
+
+def _told(lines: list[dict]) -> None:
+    """Of one session: a try has one line that says who it was and one answer; what comes once more is another try."""
+    told: set[bool] = {True, False}
+    for place, event in enumerate(lines):
+        if event["role"] != "told":
+            told = set()
+            continue
+        event["alive"] = event["answer"] in told
+        if event["alive"]:
+            told = set()
+        else:
+            latest = next(e for e in reversed(lines[:place]) if e["alive"])
+            for field in ("user", "mechanism") if _near(latest, event) else ():
+                latest[field] = latest[field] or event[field]
+        told.add(event["answer"])
 
 
 def _near(one: dict, other: dict) -> bool:
@@ -339,6 +415,8 @@ def _end_session(event: dict, tries: list[dict]) -> None:
             if each["cause"] == "unknown-user" and _same(each, event) and abs(each["second"] - event["second"]) <= 2:
                 each["alive"] = False
     elif event["role"] == "ended":
+        if event["total"] == len(young) == 1:
+            young[0]["user"] = young[0]["user"] or event["user"]
         _merge(young, sum(each["alive"] for each in tries) - event["total"])
         event["count"] = event["total"] - sum(each["alive"] for each in tries)
         event["alive"] = event["count"] > 0
@@ -398,7 +476,7 @@ def _match_one_client(lines: list[dict]) -> list[dict]:
         elif event["role"] == "verdict" and event["outcome"] in ("failure", "server-error") and not event.get("known"):  # sent, and judged
             if verdict := _first(judged, event, 30):
                 _tell(event, verdict)
-            elif event["outcome"] == "failure":
+            elif event["as_said"] == "failure":
                 bare.append(event)
         elif event["role"] == "success" and event["alive"]:
             for each in [e for e in judged if e["cause"] == "unknown-user" and _same(e, event) and abs(e["second"] - event["second"]) <= 2]:
@@ -427,8 +505,8 @@ def _tell(failure: dict, verdict: dict) -> None:
 
 
 def _same(one: dict, other: dict) -> bool:
-    """One user, as far as the names tell: case apart, with or without the domain."""
-    if one["user"] is None or other["user"] is None:
+    """One user, as far as the names in the lines tell: case apart, with or without the domain."""
+    if one["name"] is None or other["name"] is None:
         return True
-    a, b = one["user"].lower(), other["user"].lower()
+    a, b = one["name"].lower(), other["name"].lower()
     return a == b or ("@" not in a and b.split("@")[0] == a) or ("@" not in b and a.split("@")[0] == b)
