@@ -42,6 +42,7 @@ NEEDS = {
         "as root: .ci/unpack FOLDER, and KIT_TEST_UNPACKED=FOLDER",
     ),
     "cyrus": (lambda: bool(find_root("cyrus")), "as root: .ci/unpack FOLDER, and KIT_TEST_UNPACKED=FOLDER"),
+    "courier": (lambda: bool(find_root("courier")), "as root: .ci/unpack FOLDER, and KIT_TEST_UNPACKED=FOLDER"),
     "swaks": (lambda: bool(_which("swaks")), "apt-get install swaks libnet-ssleay-perl libauthen-sasl-perl"),
     "curl": (lambda: bool(_which("curl")), "apt-get install curl"),
     "msmtp": (lambda: bool(_which("msmtp")), "apt-get install msmtp"),

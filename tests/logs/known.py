@@ -30,8 +30,12 @@ def compare(name: str, path: Path, truth: Iterable[Try], silent: Counter[str]) -
     print(
         f"\n{name}: recall {right / expected.total():.2%} of {expected.total()}, precision {right / found.total():.2%}; not logged: {unlogged}"
     )
-    for each, what in ((expected - found, "tries that were not found"), (found - expected, "tries that nobody made")):
-        assert not each, f"{what}:\n" + "\n".join(sorted(map(str, each.elements())))
+    wrong = [
+        f"{what}: {each}"
+        for more, what in ((expected - found, "not found"), (found - expected, "nobody made"))
+        for each in sorted(more.elements(), key=str)
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
 def covered(path: Path) -> None:

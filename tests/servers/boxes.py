@@ -1,4 +1,4 @@
-"""Clients that sign in to a mailbox over IMAP and POP3, well and badly, and remember what they did.
+"""Clients that sign in over IMAP, POP3 and SMTP, well and badly, and remember what they did.
 
 What a server writes of it is that server's own: its test says so.
 """
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from tests.servers.drive import Client, ImapClient
+from tests.servers.drive import Client, ImapClient, SmtpClient
 
 Kind = Literal["good", "wrong", "unknown", "aborted", "vanished", "malformed", "no-such-mechanism"]
 STRANGERS = ("nobody", "info@example.net", "o'neil")
@@ -66,20 +66,29 @@ class Pop3(Client):
         return self.say(f"USER {user}").startswith(b"+OK") and self.say(f"PASS {password}").startswith(b"+OK")
 
 
-Box = Imap | Pop3
+class Smtp(SmtpClient):
+    """Which has no other way than SASL."""
+
+    def login(self, user: str, password: str) -> bool:
+        return self.sign_in("LOGIN", user, password)
 
 
-def play(ports: Mapping[str, int], ca_file: str, users: Mapping[str, str], mechanisms: tuple[str, ...], times: int) -> list[Done]:
+Box = Imap | Pop3 | Smtp
+
+
+def play(
+    ports: Mapping[str, int], ca_file: str, users: Mapping[str, str], mechanisms: tuple[str, ...], times: int, at_once: int = 8
+) -> list[Done]:
     """Plays that many connections, several at once: each kind over each service, by each mechanism.
 
     Args:
-        ports: by service; imaps and pop3s speak TLS from the first byte.
+        ports: by service; imaps and pop3s speak TLS from the first byte, smtp takes STARTTLS.
     """
 
     def one(number: int) -> list[Done]:
         return _Player(ports, ca_file, users, mechanisms, number).play()
 
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(at_once) as pool:
         return [each for done in pool.map(one, range(times)) for each in done]
 
 
@@ -96,7 +105,9 @@ class _Player:
         )
         turn = number // len(ports)
         self._kind = kinds[turn % len(kinds)]
-        self._mechanism = mechanisms[turn // len(kinds) % len(mechanisms)]
+        self._bare = "LOGIN" if self._service == "smtp" else "plaintext"
+        mechanism = mechanisms[turn // len(kinds) % len(mechanisms)]
+        self._mechanism = self._bare if mechanism == "plaintext" else mechanism
         self._address = f"127.0.0.{self._random.randint(2, 250)}"
         self._ca_file = ca_file
         self._done: list[Done] = []
@@ -110,7 +121,8 @@ class _Player:
     def _client(self) -> Iterator[Box]:
         tls = ssl.create_default_context(cafile=self._ca_file)
         sock = socket.create_connection(("localhost", self._port), timeout=20, source_address=(self._address, 0))
-        client = (Imap if "imap" in self._service else Pop3)(sock, tls, implicit=self._service.endswith("s"))
+        protocol = {"imap": Imap, "pop3": Pop3, "smtp": Smtp}[self._service.removesuffix("s")]
+        client = protocol(sock, tls, implicit=self._service.endswith("s"))
         try:
             yield client
         finally:
@@ -141,7 +153,7 @@ class _Player:
     def _odd(self, client: Box) -> None:
         for user in self._random.sample(ODD, 2):
             assert not client.login(user, "wrong")
-            self._add("unknown", "plaintext", user)
+            self._add("unknown", self._bare, user)
 
     def _aborted(self, client: Box) -> None:
         client.begin("LOGIN")

@@ -49,11 +49,12 @@ class Root:
         path.chmod(mode)
         os.chown(path, owner, owner)
 
-    def run(self, *command: str, user: str = "root", given: str = "") -> None:
-        """Runs a command in the root, to its end."""
+    def run(self, *command: str, user: str = "root", given: str = "") -> str:
+        """Runs a command in the root, to its end; what it says."""
         done = subprocess.run(self._inside(user, command), input=given.encode(), capture_output=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{(done.stdout + done.stderr).decode()}\n{self._end()}")
+        return done.stdout.decode()
 
     def start(self, *command: str, env: Mapping[str, str] | None = None) -> None:
         """Starts a server that stays in the foreground."""
