@@ -114,18 +114,22 @@ def _head(source: Source) -> bytes:
 
 def _once(sources: list[Source]) -> list[Source]:
     """Without a file that is there already, by whatever name, or packed beside itself, as rotation leaves it when it is interrupted."""
-    files: dict[tuple[int, int], Source] = {}
+    seen: set[tuple[int, int]] = set()
+    kept = []
     for source in sources:
+        about = None
         if source.path is not None:
             with suppress(OSError):
                 about = source.path.stat()
-                files.setdefault((about.st_dev, about.st_ino), source)
-    kept = [source for source in sources if source.path is None or source.problem or source in files.values()]
-    plain = {source.path: source for source in kept if source.path}
+        if about is None or source.problem or (about.st_dev, about.st_ino) not in seen:
+            kept.append(source)
+        if about:
+            seen.add((about.st_dev, about.st_ino))
+    plain = {source.path for source in kept}
     return [source for source in kept if not ((path := source.path) and _PACKED.search(path.name) and _is_copy(path, plain))]
 
 
-def _is_copy(packed: Path, plain: dict[Path, Source]) -> bool:
+def _is_copy(packed: Path, plain: set[Path | None]) -> bool:
     """Whether the file of that name unpacked is there too and begins the same: an older file may have been left under its name."""
     if (path := packed.with_suffix("")) not in plain:
         return False

@@ -32,6 +32,7 @@ _IN_BLOCK: Final = 32
 _SOON_UNPACKED: Final = 1 << 24
 """Bytes of a packed file that is unpacked once more for that."""
 _MAGIC: Final = 6
+_NEWLINE: Final = 10
 
 Fill = Callable[[memoryview], int]
 """Writes the next bytes of a stream into a buffer: how many, 0 at the end."""
@@ -76,7 +77,10 @@ class Source:
         if self.problem:
             return
         with self._open() as stream:
-            yield from _whole_lines(*one_a_line(*self._plain(stream)))
+            for offset, block in _whole_lines(*one_a_line(*self._plain(stream))):
+                if self.problem and block[-1] != _NEWLINE:
+                    return  # cut anywhere, even within a user's name
+                yield offset, block
 
     @property
     def anchor(self) -> Anchor:
