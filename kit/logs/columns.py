@@ -29,7 +29,7 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "user": (),
     "client_ip": (),
     "client_port": (),
-    "client_name": ("unknown", "<unknown>"),
+    "client_name": ("unknown", "<unknown>", "NXDOMAIN", "DNSERROR"),
     "helo": (),
     "mechanism": (),
     "tls": (),
@@ -60,8 +60,9 @@ Numbers = npt.NDArray[np.int32]
 _CLEAN: Final[dict[str, Callable[[Sequence[str]], Texts]]] = {
     "user": lambda texts: [None if text in _UNNAMED else text for text in texts],
     "client_ip": lambda texts: [text.removeprefix("::ffff:") if text[:1] == ":" else text for text in texts],
-    # Lines with such a group always tell: Dovecot's `TLS`, `secured` for a local or trusted connection, or nothing; Cyrus's 1 or 0.
-    "tls": lambda texts: ["TLS" if text in ("TLS", "1") else "none" for text in texts],
+    # Lines with such a group always tell: Dovecot's `TLS`, or `TSL` when that has ended, `secured` for a local or trusted connection, or nothing; Cyrus's
+    # 1 or 0.
+    "tls": lambda texts: ["TLS" if text in ("TLS", "TSL", "1", "Y") else "none" for text in texts],
 }
 
 
@@ -72,7 +73,9 @@ def say(events: Events) -> dict[str, Texts | str]:
     said |= {"server": line_class.software, "outcome": line_class.outcome.value, "cause": line_class.cause.value}
     if raw := line_class.service or found.get("program") or found.get("service"):
         said["service_raw"] = raw
-    if drivers := found.get("driver"):
+    if names := found.get("sasl"):
+        said["mechanism"] = [name.upper() for name in names]
+    elif drivers := found.get("driver"):
         said["mechanism"] = list(map(mechanism_of, drivers))
     if realms := found.get("realm"):
         said["user"] = [

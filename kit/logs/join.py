@@ -66,7 +66,7 @@ _TAKES: Final[dict[str, tuple[str, ...]]] = {
     **OF_PROCESS,
 }
 # These say something about attempts that have lines of their own.
-_BESIDE: Final = frozenset(("lost", "summary", "trouble"))
+_BESIDE: Final = frozenset(("asked", "lost", "summary", "trouble"))
 # Each line of these roles is an attempt, until another line is found to tell of the same.
 _ATTEMPTS: Final = frozenset(("verdict", "backend", "login", "refused", "attempt", "behind", "try", "again", "told", *OF_PROCESS))
 
@@ -238,12 +238,7 @@ class Joiner:
     def _backend(self, held: Attempts, i: int, ip: str, user: str | None, session: str, process: str, driver: str) -> None:
         judged = Try(held, i, held.seconds[i], user, f"{process} {driver}")
         if session:
-            ended = self._ended_first.pop(session, None)
-            if ended and abs(ended.second - judged.second) <= DISORDER and ended.get("outcome") == judged.get("outcome"):
-                _enrich([judged], ended.held, ended.place)
-                ended.drop()
-            else:
-                self._session(session, judged)
+            self._session(session, judged)
             return
         if failure := take(self._unexplained, ip, user, judged.second, DISORDER):
             _explain(failure, judged)
@@ -251,7 +246,17 @@ class Joiner:
             self._judged.setdefault(ip, []).append(judged)
 
     def _session(self, name: str, each: Try) -> None:
-        self._sessions.setdefault(name, Session()).add(each)
+        """A try of that connection. Two processes write, so that the last line of it may have come before, and have counted this try."""
+        ended = self._ended_first.pop(name, None)
+        if not ended or abs(ended.second - each.second) > DISORDER or ended.get("outcome") != each.get("outcome"):
+            self._sessions.setdefault(name, Session()).add(each)
+            return
+        _enrich([each], ended.held, ended.place)
+        if others := ended.held.count.get(ended.place, 1) - 1:
+            ended.held.count[ended.place] = others
+            self._ended_first[name] = ended
+        else:
+            ended.drop()
 
     def _login(self, held: Attempts, i: int, name: str, user: str | None) -> None:
         if session := self._sessions.pop(name, None):
@@ -262,6 +267,8 @@ class Joiner:
     def _ended(self, held: Attempts, i: int, name: str, total: str) -> None:
         session, count = self._sessions.pop(name, None) or Session(), int(total)
         tries, known = session.young(held.seconds[i]), session.count()
+        if count == len(tries) == 1:
+            tries[0].learn("user", held.columns["user"][i])
         if known > count:
             merge_chains(tries, known - count)
         elif known < count:
@@ -271,6 +278,7 @@ class Joiner:
         if known < count:  # the auth process does not log
             held.alive[i] = 1
             held.count[i] = count - known
+            self._ended_first[name] = Try(held, i, held.seconds[i], None)
 
     def _refused(self, held: Attempts, i: int, name: str, user: str | None) -> None:
         if name:

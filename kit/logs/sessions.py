@@ -4,6 +4,9 @@ A try is told by one line or by two: what was judged, and what the client was to
 and time, in either order; the first of them stands for the try, and learns from the second.
 
 Exchange makes a client that failed wait, before or after it answers: its further lines about a try belong to the session's last one.
+
+Haraka has a line for each AUTH command, one for each that failed, and a last one that tells whether a client may send mail anywhere, as who
+signed in may.
 """
 
 from __future__ import annotations
@@ -12,8 +15,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
-from kit.logs.columns import Attempts
-from kit.logs.tries import IDLE, Try
+from kit.logs.columns import FIELDS, Attempts
+from kit.logs.tries import IDLE, WINDOW, Try
+from kit.model import Cause, Outcome
 
 PAUSE: Final = 5
 """Seconds between two lines about one try; OpenSMTPD lets a client that failed wait for up to one."""
@@ -22,26 +26,32 @@ MOST_SESSIONS: Final = 50_000
 
 _OF_SESSION: Final = ("client_ip", "client_port", "client_name", "helo", "tls")
 _OF_TRY: Final = ("user", "mechanism")
-TAKES: Final = dict.fromkeys(("opens", "try", "again"), ("host", "session")) | {"told": ("host", "session", "reason")}
+TAKES: Final = dict.fromkeys(("opens", "try", "again", "asked"), ("host", "session")) | {
+    "told": ("host", "session", "reason"),
+    "closes": ("host", "session", "good", "reason"),
+}
+_MALFORMED: Final = '"504 Invalid AUTH'
 _FIRST, _SECOND, _BOTH = range(3)
 
 
 @dataclass(slots=True)
 class _Session:
-    """What is known of a session, and its tries of the last seconds: told by the first kind of line, by the second, by both."""
+    """What is known of a session, and its tries of the last minutes: told by the first kind of line, by the second, by both."""
 
     last: int = 0
-    known: dict[str, str] = field(default_factory=dict)
+    known: dict[str, str | None] = field(default_factory=dict)
     tries: tuple[list[Try], list[Try], list[Try]] = field(default_factory=lambda: ([], [], []))
     latest: Try | None = None
     told: set[bool] | None = None  # of the latest try: what it was called, the answer; None where there was no try
+    asked: int = 0  # AUTH commands
+    failed: int = 0
 
-    def age(self, now: int) -> None:
-        """Lets go of tries that no line tells of any more: each keeps its whole batch in memory."""
+    def tell(self, known: dict[str, str | None], now: int) -> None:
+        """Its tries, as far as they can, learn what is known of the session."""
         for tries in self.tries:
-            tries[:] = [each for each in tries if abs(now - each.second) <= PAUSE]
-        if self.latest and abs(now - self.latest.second) > PAUSE:
-            self.latest = None
+            for each in tries:
+                if abs(now - each.second) <= WINDOW:
+                    _learn(each, known)
 
 
 class Sessions:
@@ -54,26 +64,25 @@ class Sessions:
             "try": partial(self._try, _FIRST),
             "again": partial(self._try, _SECOND),
             "told": self._told,
+            "asked": self._asked,
+            "closes": self._closes,
         }
 
     def _at(self, held: Attempts, i: int, host: str, name: str) -> _Session:
         session = self._sessions.setdefault((host, name), _Session())
         session.last = held.seconds[i]
-        session.age(session.last)
         return session
 
     def _opens(self, held: Attempts, i: int, host: str, name: str) -> None:
         session = self._at(held, i, host, name)
         session.known |= {of: text for of in _OF_SESSION if (text := held.columns[of][i])}
-        for tries in session.tries:
-            for each in tries:
-                _learn(each, session.known)
+        session.tell(session.known, session.last)
 
     def _try(self, kind: int, held: Attempts, i: int, host: str, name: str) -> None:
         session = self._at(held, i, host, name)
         each = Try(held, i, session.last, None)
         for k, earlier in enumerate(others := session.tries[_SECOND - kind]):
-            if earlier.get("outcome") == each.get("outcome"):
+            if earlier.get("outcome") == each.get("outcome") and abs(session.last - earlier.second) <= PAUSE:
                 _learn(earlier, {of: each.get(of) for of in _OF_TRY})
                 each.drop()
                 session.tries[_BOTH].append(others.pop(k))
@@ -81,6 +90,7 @@ class Sessions:
         _learn(each, session.known)
         session.tries[kind].append(each)
         session.latest, session.told = each, set()
+        session.failed += 1
 
     def _told(self, held: Attempts, i: int, host: str, name: str, answer: str | None) -> None:
         session = self._at(held, i, host, name)
@@ -90,16 +100,33 @@ class Sessions:
             session.latest, session.told = each, {bool(answer)}
             return
         session.told.add(bool(answer))
-        if session.latest:
+        if session.latest and abs(session.last - session.latest.second) <= PAUSE:
             _learn(session.latest, {of: each.get(of) for of in _OF_TRY})
         each.drop()
+
+    def _asked(self, held: Attempts, i: int, host: str, name: str) -> None:
+        self._at(held, i, host, name).asked += 1
+
+    def _closes(self, held: Attempts, i: int, host: str, name: str, good: str, answer: str) -> None:
+        session = self._at(held, i, host, name)
+        del self._sessions[host, name]
+        of_line = {of: held.columns[of][i] for of in FIELDS}
+        session.tell({of: of_line[of] for of in _OF_SESSION}, session.last)
+        succeeded = good == "Y" and session.asked > 0
+        held.alive[i] = succeeded
+        if (unfinished := session.asked - session.failed - succeeded) > 0:
+            how = (Outcome.MALFORMED, Cause.MALFORMED) if answer.startswith(_MALFORMED) else (Outcome.ABORTED, Cause.ABORTED)
+            held.add(i, of_line, *how, unfinished)
 
     def forget(self, now: int) -> None:
         """Forgets what was silent for too long."""
         kept = {key: session for key, session in self._sessions.items() if session.last >= now - IDLE}
         self._sessions = dict(list(kept.items())[-MOST_SESSIONS:])
-        for session in self._sessions.values():
-            session.age(now)
+        for session in self._sessions.values():  # each try keeps its whole batch in memory
+            for tries in session.tries:
+                tries[:] = [each for each in tries if now - each.second <= WINDOW]
+            if session.latest and now - session.latest.second > WINDOW:
+                session.latest = None
 
     def clear(self) -> None:
         """Forgets all."""

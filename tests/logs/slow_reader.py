@@ -127,7 +127,7 @@ def _event(entry: dict, said: dict, time: datetime, tagged: tuple, line: str) ->
         "connection": (host, program, pid),
         "asked": (said.get("process"), said.get("driver")),
         "reason": said["reason"],
-        "good": int(said.get("good") or 0),
+        "good": int(good) if (good := said.get("good") or "0").isdigit() else good,
         "total": int(said.get("total") or 0),
         "answer": bool(said["reason"]),
         "time": time,
@@ -137,10 +137,10 @@ def _event(entry: dict, said: dict, time: datetime, tagged: tuple, line: str) ->
         "user": None if user in (None, *NOTHING) else user,
         "client_ip": re.sub("^::ffff:", "", said.get("client_ip") or ""),
         "client_port": int(said["client_port"]) if said.get("client_port") else None,
-        "client_name": None if name in ("unknown", "<unknown>") else name or None,
+        "client_name": None if name in ("unknown", "<unknown>", "NXDOMAIN", "DNSERROR") else name or None,
         "helo": said.get("helo") or None,
         "mechanism": mechanism or None,
-        "tls": ("TLS" if said["tls"] in ("TLS", "TSL", "1") else "none") if "tls" in said else version,
+        "tls": ("TLS" if said["tls"] in ("TLS", "TSL", "1", "Y") else "none") if "tls" in said else version,
         "session": said.get("session") or None,
         "text": mask(line),
     }
@@ -198,7 +198,7 @@ def _join(events: list[dict]) -> list[dict]:
         if event["role"] in ("ended", "ended-refused") and not event["session"]:
             event |= {"alive": True, "count": event["total"] or 1}
     _of_dovecots_clients(events)
-    _named_sessions(events)
+    extra += _named_sessions(events)
     _exim_processes([e for e in events if e["role"] in EXIM])
     vanished = _match_by_client(events, [e for e in extra if e["why"] == "vanished"])
     attempts = [e for e in [*events, *extra] if e["alive"] and e not in vanished]
@@ -358,32 +358,56 @@ def _said(event: dict) -> tuple:
     return event["role"], event["asked"], event["user"], event["reason"]
 
 
-def _named_sessions(events: list[dict]) -> None:
-    """Of each session whose lines name it: pairs of lines that tell of one try, then what its other lines say of the client."""
-    groups: dict[tuple, list[dict]] = {}
+def _named_sessions(events: list[dict]) -> list[dict]:
+    """Of each session whose lines name it: pairs of lines that tell of one try, then what its other lines say of the client; Haraka's counts."""
+    groups: dict[tuple, list[list[dict]]] = {}
     for event in events:
-        if event["role"] in ("opens", "try", "again", "told"):
-            groups.setdefault((event["host"], event["session"]), []).append(event)
-    for lines in groups.values():
-        single: list[dict] = []
-        for event in lines:
-            pair = [
-                e for e in single if {e["role"], event["role"]} == {"try", "again"} and _near(e, event) and e["outcome"] == event["outcome"]
-            ]
-            if pair:
-                single.remove(pair[0])
-                event["alive"] = False
-                for field in ("user", "mechanism"):
-                    pair[0][field] = pair[0][field] or event[field]
-            else:
-                single.append(event)
+        if event["role"] in ("opens", "try", "again", "told", "asked", "closes"):
+            sessions = groups.setdefault((event["host"], event["session"]), [[]])
+            sessions[-1].append(event)
+            if event["role"] == "closes":
+                sessions.append([])
+    extra = []
+    for lines in [lines for sessions in groups.values() for lines in sessions]:
+        _pair(lines)
         _told([e for e in lines if e["role"] == "told" or (e["role"] in ("try", "again") and e["alive"])])
-        opens = [e for e in lines if e["role"] == "opens"]
+        opens = [e for e in lines if e["role"] in ("opens", "closes")]
         for event in lines:
             for field in ("client_ip", "client_port", "client_name", "helo", "tls"):
                 earlier = [e[field] for e in opens if e["offset"] < event["offset"] and e[field]]
-                late = [e[field] for e in opens if e["offset"] > event["offset"] and e[field] and _near(e, event)]
-                event[field] = event[field] or (earlier[-1:] or late[:1] or [None])[0]
+                late = [e[field] for e in opens if e["offset"] > event["offset"] and e[field] and abs(e["second"] - event["second"]) <= 200]
+                if event["role"] != "closes":
+                    event[field] = event[field] or (earlier[-1:] or late[:1] or [None])[0]
+        if lines and lines[-1]["role"] == "closes":
+            extra += _count_asked(lines)
+    return extra
+
+
+def _pair(lines: list[dict]) -> None:
+    """Two lines of one session that tell of one try."""
+    single: list[dict] = []
+    for event in lines:
+        pair = [
+            e for e in single if {e["role"], event["role"]} == {"try", "again"} and _near(e, event) and e["outcome"] == event["outcome"]
+        ]
+        if pair:
+            single.remove(pair[0])
+            event["alive"] = False
+            for field in ("user", "mechanism"):
+                pair[0][field] = pair[0][field] or event[field]
+        else:
+            single.append(event)
+
+
+def _count_asked(lines: list[dict]) -> list[dict]:
+    """The end of a session that counts: a sign-in if it may send mail, and the AUTH commands that came to nothing."""
+    *others, end = lines
+    asked = sum(e["role"] == "asked" for e in others)
+    end["alive"] = end["good"] == "Y" and asked > 0
+    end["count"] = 1
+    rest = asked - sum(e["role"] in ("try", "again") and e["alive"] for e in others) - end["alive"]
+    how = "malformed" if end["reason"].startswith('"504 Invalid AUTH') else "aborted"
+    return [end | {"alive": True, "why": how, "outcome": how, "cause": how, "count": rest}] if rest > 0 else []
 
 
 def _told(lines: list[dict]) -> None:

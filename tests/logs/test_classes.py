@@ -101,7 +101,9 @@ def test_example_gives_what_is_expected(tmp_path, name, line, expect):
 def test_each_class_that_tells_of_attempts_says_what_is_expected():
     with_expectation = {name for name, _, expect in EXAMPLES if expect}
     # These lines are no attempts by themselves; see test_lost_after_auth, test_join and test_sessions.
-    assert {name for name, entry in CLASSES.items() if entry["role"] not in ("none", "lost", "trouble", "opens")} == with_expectation
+    assert {
+        name for name, entry in CLASSES.items() if entry["role"] not in ("none", "lost", "trouble", "opens", "asked", "closes")
+    } == with_expectation
 
 
 @pytest.mark.parametrize(
@@ -126,7 +128,7 @@ def test_class_taken_away_leaves_its_lines_not_understood(tmp_path, entry):
     rest = tuple(c for c in line_classes() if c.id != entry["id"])
     lines = [example["line"] for example in entry["example"]]
     messages = [re.sub("^" + envelope(r"\S+?"), "", line, flags=re.ASCII) for line in lines]
-    if entry["role"] in ("none", "opens"):  # these are classed because some of them hold a suspicious word, or tell of the client
+    if entry["role"] in ("none", "opens", "closes"):  # these are classed because some of them hold a suspicious word, or tell of the client
         lines = [line for line, message in zip(lines, messages, strict=True) if any(word in message for word in SUSPICION)]
         if not lines:
             return
