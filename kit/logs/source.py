@@ -27,7 +27,7 @@ PROBES: Final = 512
 """Places in a plain file at which a line's time is looked at before it is read."""
 _PROBE: Final = 1 << 12
 _SMALL: Final = 1 << 16
-_IN_BLOCK: Final = 32
+_IN_BLOCK: Final = 16
 """Lines of an unpacked block whose time is looked at."""
 _SOON_UNPACKED: Final = 1 << 24
 """Bytes of a packed file that is unpacked once more for that."""
@@ -111,8 +111,11 @@ class Source:
                 # It cannot be entered in the middle.
                 again = replace(self, taken=0, problem=None)
                 for offset, block in again.blocks() if size <= _SOON_UNPACKED else ():
-                    lines = list(_lines(bytes(block), offset))
-                    yield from lines[:: len(lines) // _IN_BLOCK + 1]
+                    text, begin = bytes(block), 0
+                    while begin >= 0:
+                        end = (text.find(b"\n", begin) + 1 or len(text) + 1) - 1
+                        yield offset + begin, text[begin:end]
+                        begin = text.find(b"\n", max(end, begin + len(text) // _IN_BLOCK)) + 1 or -1
                 return
             if size > _SMALL:
                 for place in range(0, size, size // PROBES):
