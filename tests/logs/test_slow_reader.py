@@ -182,30 +182,35 @@ WORDS = {
 EVENT = st.fixed_dictionaries(
     {"shape": st.sampled_from(TEMPLATES), "host": st.sampled_from(["mx", "auth-1"]), "gap": st.integers(0, 35), **WORDS}
 )
-ENVELOPES = ["rfc3164", "iso", "priority", "5424", "journald", "rsyslog"]
+ENVELOPES = ["rfc3164", "iso", "priority", "5424", "journald", "rsyslog", "docker", "cri", "compose", "bsd", "tai64n", "dovecot", "exim"]
 START = datetime(2026, 11, 3, 8, 0, tzinfo=UTC)
 
 
 def in_envelope(kind: str, time: datetime, host: str, tag: str, message: str) -> str:
     program, _, pid = tag.partition("[")
     pid = pid.rstrip("]")
-    old = f"{time:%b} {time.day:2d} {time:%H:%M:%S} {host} {tag}: {message}"
+    day = f"{time:%b} {time.day:2d} {time:%H:%M:%S}"
+    old = f"{day} {host} {tag}: {message}"
     iso = time.isoformat(timespec="microseconds")
-    match kind:
-        case "rfc3164":
-            return old
-        case "priority":
-            return f"<22>{old}"
-        case "iso":
-            return f"{iso} {host} {tag}: {message}"
-        case "5424":
-            return f'<22>1 {iso} {host} {program} {pid or "-"} - [x y="a\\]b"] {message}'
-        case "journald":
-            stamp = str((time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1))
-            return json.dumps(
-                {"__REALTIME_TIMESTAMP": stamp, "_HOSTNAME": host, "SYSLOG_IDENTIFIER": program, "_PID": pid, "MESSAGE": message}
-            )
-    return json.dumps({"msg": f" {message}", "timereported": iso, "hostname": host, "syslogtag": f"{tag}:"}, ensure_ascii=False)
+    outer = "2026-11-24T12:00:00.123456789Z"
+    stamp = str((time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1))
+    journal = {"__REALTIME_TIMESTAMP": stamp, "_HOSTNAME": host, "SYSLOG_IDENTIFIER": program, "_PID": pid, "MESSAGE": message}
+    forms = {
+        "rfc3164": old,
+        "priority": f"<22>{old}",
+        "iso": f"{iso} {host} {tag}: {message}",
+        "5424": f'<22>1 {iso} {host} {program} {pid or "-"} - [x y="a\\]b"] {message}',
+        "journald": json.dumps(journal),
+        "rsyslog": json.dumps({"msg": f" {message}", "timereported": iso, "hostname": host, "syslogtag": f"{tag}:"}, ensure_ascii=False),
+        "docker": json.dumps({"log": f"{old}\n", "stream": "stdout", "time": outer}, ensure_ascii=False),
+        "cri": f"{outer} stdout F {old}",
+        "compose": f"\x1b[36mmail-1  | \x1b[0m{old}",
+        "bsd": f"{day} <mail.info> {host} {tag}: {message}",
+        "tai64n": f"@{2**62 + 10 + int(time.timestamp()):016x}{time.microsecond * 1000:08x} {tag}: {message}",
+        "dovecot": f"{day} {message.replace(': ', ': Info: ', 1)}",
+        "exim": f"{time:%Y-%m-%d %H:%M:%S} [{pid or 1}] {message}",
+    }
+    return forms[kind]
 
 
 @st.composite
