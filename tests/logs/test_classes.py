@@ -9,6 +9,7 @@ from datetime import date
 from importlib.resources import files
 
 import pytest
+from ahocorasick_rs import BytesAhoCorasick, MatchKind
 
 from kit.logs.authlog import LogReader, collect, read_logs
 from kit.logs.classes import ROLES, envelope, line_classes, needles_at_once
@@ -68,6 +69,15 @@ def test_what_is_looked_for_at_once_is_few_and_leaves_no_class_out():
     assert len(needles) < 64
     for entry in CLASSES.values():
         assert entry["role"] == "none" or any(needle.decode() in entry["needle"] for needle in needles), entry["id"]
+
+
+@pytest.mark.parametrize("entry", [e for e in ENTRIES if e.get("frequent")], ids=lambda e: e["id"])
+def test_a_frequent_class_is_found_by_its_own_needle(entry):
+    """The search goes from left to right and takes no letter twice: a needle that begins within a suspicious word is never found."""
+    needles = needles_at_once(line_classes())
+    find = BytesAhoCorasick(needles, matchkind=MatchKind.LeftmostFirst).find_matches_as_indexes
+    for example in entry["example"]:
+        assert needles[min(number for number, _, _ in find(example["line"].encode()))].decode() == entry["needle"], example["line"]
 
 
 # Users, hosts and addresses that somebody might have come from the documentation's, or from loopback.
