@@ -16,6 +16,7 @@ import pytest
 
 from tests.servers.chroot import find_root
 from tests.servers.exim import find_exim
+from tests.servers.haraka import find_haraka
 from tests.servers.opensmtpd import find_opensmtpd
 from tests.servers.postfix_dovecot import Servers, postfix_with_dovecot
 from tests.servers.syslog import syslog_is_possible
@@ -37,12 +38,15 @@ NEEDS = {
         lambda: all(map(find_opensmtpd, ("bookworm", "trixie"))),
         "as root: .ci/unpack FOLDER, and KIT_TEST_UNPACKED=FOLDER",
     ),
+    "dovecot24": (lambda: bool(find_root("dovecot-trixie")), "as root: .ci/unpack FOLDER, and KIT_TEST_UNPACKED=FOLDER"),
     "exim-logs": (
         lambda: bool(find_root("exim-bookworm") and find_root("exim-trixie")),
         "as root: .ci/unpack FOLDER, and KIT_TEST_UNPACKED=FOLDER",
     ),
     "cyrus": (lambda: bool(find_root("cyrus")), "as root: .ci/unpack FOLDER, and KIT_TEST_UNPACKED=FOLDER"),
     "courier": (lambda: bool(find_root("courier")), "as root: .ci/unpack FOLDER, and KIT_TEST_UNPACKED=FOLDER"),
+    "sendmail": (lambda: bool(find_root("sendmail")), "as root: .ci/unpack FOLDER, and KIT_TEST_UNPACKED=FOLDER"),
+    "haraka": (find_haraka, "with Node.js and npm: .ci/unpack FOLDER, and KIT_TEST_UNPACKED=FOLDER"),
     "swaks": (lambda: bool(_which("swaks")), "apt-get install swaks libnet-ssleay-perl libauthen-sasl-perl"),
     "curl": (lambda: bool(_which("curl")), "apt-get install curl"),
     "msmtp": (lambda: bool(_which("msmtp")), "apt-get install msmtp"),
