@@ -32,7 +32,7 @@ SERVICES = {
 class Try:
     """One try to sign in, as the servers can log it: None is what they do not write."""
 
-    service: str
+    service: str | None
     address: str
     outcome: str
     cause: str
