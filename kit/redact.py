@@ -71,8 +71,8 @@ _GIVEAWAYS: Final = tuple(
         (("(pass: '",), r"(.{8})(?:.*(?='\))|.*)"),
         # Mailu, of what nginx hands it: "Received undecodable user/password from nginx: 'ann'/'hunter2'".
         (("/password from nginx:",), r"(.{21}(?: '.*?'/')?)(?:.*(?=')|.*)"),
-        # Postfix on Cyrus SASL, verbose: what the client sent, decoded.
-        (("decoded ",), r"((?i:decoded (?:initial )?response):? ).*"),
+        # Postfix on Cyrus SASL, verbose: what the client sent, decoded. Sendmail: `decode64 error [-5 for "…"]`, nearly base64.
+        (("decode",), r"((?i:decoded (?:initial )?response:? |decode64 error \[-?\d{1,4} for \"))(?:(?<=\").*(?=\"\])|.*)"),
         # An AUTH command with an initial response (RFC 4954 section 4), in a transcript or quoted in a log.
         (
             tuple(f"auth {name}" for name in ("plain", "login", "xoauth2", "oauthbearer", "scram-", "cram-", "digest-", "ntlm", "gssapi")),

@@ -195,6 +195,8 @@ GIVEAWAYS = [
     ("WARNING in nginx: Received undecodable user/password from nginx: 'ann'/'hun'ter2'", "hun'ter2"),  # Mailu
     ("vpopmail[939]: vchkpw-pop3: password fail (pass: 'it's') ann@example.com:192.0.2.7", "it's"),
     ('courieresmtpd: error,relay=::ffff:192.0.2.7,msg="535 Authentication failed.",cmd: aHVudGVyMg==', "aHVudGVyMg"),
+    (f'courieresmtpd: error,relay=::ffff:192.0.2.7,port=40810,msg="535 Authentication failed.",cmd: AUTH PLAIN {BLOB} ann', BLOB),
+    (f'sm-mta[7]: 6AOJWEmH031956: AUTH decode64 error [-5 for "{BLOB}="], relay=dsl.example.net [192.0.2.7]', BLOB),
     # OpenSMTPD, on a port that takes no sign-in
     (f'smtpd[9]: 0cef4f4607ce4106 smtp failed-command command="AUTH PLAIN {BLOB}" result="503 5.5.1 Invalid command"', BLOB),
     ('smtpd[9]: 0cef4f4769a2dd68 smtp failed-command command="aHVudGVyMg==" result="500 5.5.1 Invalid command"', "aHVudGVyMg"),
