@@ -20,6 +20,7 @@ from kit.model import Cause, Outcome
 
 _FAILED: Final = frozenset((Outcome.FAILURE.value, Outcome.SERVER_ERROR.value))
 _OPEN: Final = frozenset((Cause.CREDENTIALS.value, Cause.UNKNOWN.value))
+_LONGEST: Final = 64  # characters of a user's name in Sendmail's lines
 # Services that share their users' programs; any other may be each of these.
 _FAMILIES: Final = {"smtp": 1, "submission": 1, "submissions": 1, "imap": 2, "imaps": 2, "pop3": 3, "pop3s": 3, "sieve": 4}
 
@@ -54,7 +55,7 @@ class Behind:
             if (
                 abs(each.second - earlier.second) <= PAUSE
                 and earlier.driver != each.driver
-                and same_user(earlier.user, each.user)
+                and same_user(earlier.user and earlier.user[:_LONGEST], each.user and each.user[:_LONGEST])
                 and _may_be_one(earlier.get("service_raw"), each.get("service_raw"))
             ):
                 _learn(each, waiting.pop(k))

@@ -216,7 +216,7 @@ def _meet_those_behind(events: list[dict]) -> None:
         event["met"] = False
         if event["alive"] and event["outcome"] in ("failure", "server-error"):
             earlier = by_host.setdefault(event["host"], [])
-            fits = [e for e in earlier if not e["met"] and _near(e, event) and _same(e, event) and _may_be_of(e, event)]
+            fits = [e for e in earlier if not e["met"] and _near(e, event) and _may_be_of(e, event)]
             if fits:
                 fits[0] |= {"met": True, "alive": False}
                 event["user"] = event["user"] or fits[0]["user"]
@@ -229,6 +229,8 @@ def _meet_those_behind(events: list[dict]) -> None:
 
 def _may_be_of(behind: dict, event: dict) -> bool:
     kinds = []
+    if not _same(*({"name": each["name"] and each["name"][:64]} for each in (behind, event))):  # Sendmail cuts names there
+        return False
     for each in (behind, event):
         service = SERVICES.get(each["service_raw"], "other") or "other"
         kinds.append("smtp" if service.startswith("submission") else service.removesuffix("s"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -25,16 +26,17 @@ class Sendmail:
 
 
 @contextlib.contextmanager
-def sendmail() -> Iterator[Sendmail]:
-    """PLAIN, LOGIN and CRAM-MD5 for the users."""
+def sendmail(*, saslauthd: bool = False) -> Iterator[Sendmail]:
+    """PLAIN, LOGIN and CRAM-MD5 for the users; without the last where saslauthd judges passwords, by /etc/shadow."""
     with root("sendmail", {"smmta": _SENDMAIL}) as here:
         (here.path / "tls").mkdir()
         ca_file, server_file = issue(here.path / "tls")
         (port,) = free_ports(1)
         here.folder("var/spool/mqueue", mode=0o700)
         here.write("etc/mail/aliases", "")
+        passwords = _start_saslauthd(here) if saslauthd else "pwcheck_method: auxprop\nauxprop_plugin: sasldb\n"
         for name in ("etc/mail/sasl/Sendmail.conf", "usr/lib/sasl2/Sendmail.conf", "etc/sasl2/Sendmail.conf"):
-            here.write(name, "pwcheck_method: auxprop\nauxprop_plugin: sasldb\nmech_list: PLAIN LOGIN CRAM-MD5 SCRAM-SHA-256\n", mode=0o600)
+            here.write(name, f"{passwords}mech_list: PLAIN LOGIN{'' if saslauthd else ' CRAM-MD5 SCRAM-SHA-256'}\n", mode=0o600)
         for user, password in USERS.items():
             here.run("/usr/sbin/saslpasswd2", "-p", "-c", "-f", "/etc/sasldb2", "-u", DOMAIN, user, given=password)
         (here.path / "etc/sasldb2").chmod(0o600)
@@ -44,6 +46,20 @@ def sendmail() -> Iterator[Sendmail]:
         here.start("/usr/libexec/sendmail/sendmail", "-bD", "-C", "/etc/mail/sendmail.cf")
         here.wait_for_port(port)
         yield Sendmail(smtp_port=port, ca_file=str(ca_file), root=here)
+
+
+def _start_saslauthd(here: Root) -> str:
+    """What Sendmail has to know of it."""
+    passwd, shadow = (here.path / "etc/passwd").read_text(), ""
+    for number, (user, password) in enumerate(USERS.items(), _SENDMAIL + 1):
+        passwd += f"{user}:x:{number}:{number}::/:/bin/false\n"
+        hashed = subprocess.run(["openssl", "passwd", "-6", "-stdin"], input=password, capture_output=True, text=True, check=True).stdout
+        shadow += f"{user}:{hashed.strip()}:19000:0:99999:7:::\n"
+    here.write("etc/passwd", passwd)
+    here.write("etc/shadow", shadow, mode=0o600)
+    here.folder("run/saslauthd")
+    here.start("/usr/sbin/saslauthd", "-d", "-a", "shadow", "-m", "/run/saslauthd")
+    return "pwcheck_method: saslauthd\n"
 
 
 _CONF = """V10/Berkeley
