@@ -225,6 +225,31 @@ HOSTILE = [
         ["a>, method=PLAIN, rip=203.0.113.9, lip=192.0.2.1, TLS, session=<x", "b (auth failed, 7 attempts in 2 secs): user=<c"],
     ),
     (
+        "Nov  3 09:01:02 mx dovecot: auth({},192.0.2.17,sasl:plain)<pQz9>: passwd-file: unknown user",
+        ["a,203.0.113.9,sasl:login)<s>: passwd-file: Password mismatch", "a,203.0.113.9", "a): b", "a)<b"],
+    ),
+    (
+        "Nov  3 09:04:00 mx dovecot: imap-login: Login aborted: Logged out (auth failed, 1 attempts in 2 secs) (auth_failed): user=<{}>, method=LOGIN, rip=192.0.2.17, lip=192.0.2.1, session=<qQz9>",
+        ["a>, method=PLAIN, rip=203.0.113.9, lip=192.0.2.1, TLS, session=<x", "b (auth failed, 7 attempts in 2 secs) (temp_fail): user=<c"],
+    ),
+    (
+        "2026-11-03 09:04:00 mx exim[9]: plain_server authenticator failed for (pc) [192.0.2.17]: 535 Incorrect authentication data (set_id={})",
+        [
+            "a) [203.0.113.9]: 535 Incorrect authentication data (set_id=b",
+            "login authenticator failed for (x) [203.0.113.9]: 501 Authentication cancelled",
+            "a): b",
+            "a) [203.0.113.9]: 435 b",
+        ],
+    ),
+    (
+        "2026-11-03 09:04:00 mx exim[9]: plain_server authenticator failed for (pc) [192.0.2.17]: 435 Unable to authenticate at present (set_id={}): no answer",
+        ["a) [203.0.113.9]: 535 b (set_id=c", "a: b"],
+    ),
+    (
+        "2026-11-03 09:04:00 mx exim[9]: 1xVvta-0007lC-2P <= c@example.test H=(pc) [192.0.2.17] P=esmtpa A=login:{} S=251",
+        ["a P=esmtpa A=plain:b", "a H=(x) [203.0.113.9] P=esmtpa"],
+    ),
+    (
         "Nov  3 08:14:00 mx postfix/submission/smtpd[1]: 4Zx8Qk1vWz: client=unknown[192.0.2.17], sasl_method=LOGIN, sasl_username={}",
         ["a, sasl_method=PLAIN, sasl_username=b", "a, b", "client=unknown[203.0.113.9]"],
     ),
