@@ -1,6 +1,6 @@
 """Events → attempts: one try to sign in counts once, whatever number of lines tells of it (law 5).
 
-Three joins here, each by what the servers themselves write, a fourth in kit.logs.sessions and a fifth in kit.logs.processes:
+Three joins here, each by what the servers themselves write; more in kit.logs.sessions, kit.logs.processes and kit.logs.behind:
 
 - **Postfix, one connection**: by host, program and process id up to the `disconnect` line, whose counts of AUTH commands
   show the tries that have no line of their own: a sign-in without a message, a client that vanished, an AUTH that was

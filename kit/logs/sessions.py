@@ -11,6 +11,7 @@ signed in may.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -53,12 +54,21 @@ class _Session:
                 if abs(now - each.second) <= WINDOW:
                     _learn(each, known)
 
+    def remembers(self, now: int) -> bool:
+        """Lets go of tries that no line tells of any more; whether any are left."""
+        for tries in self.tries:
+            tries[:] = [each for each in tries if now - each.second <= WINDOW]
+        if self.latest and now - self.latest.second > WINDOW:
+            self.latest = None
+        return bool(self.latest or any(self.tries))
+
 
 class Sessions:
     """The handlers of those lines' roles, and what they remember, by host and session."""
 
     def __init__(self) -> None:
-        self._sessions: dict[tuple[str, str], _Session] = {}
+        self._sessions: OrderedDict[tuple[str, str], _Session] = OrderedDict()  # the longest silent first
+        self._trying: dict[int, _Session] = {}  # by identity, those that remember tries: each try keeps its whole batch in memory
         self.handlers: dict[str, Any] = {
             "opens": self._opens,
             "try": partial(self._try, _FIRST),
@@ -70,6 +80,7 @@ class Sessions:
 
     def _at(self, held: Attempts, i: int, host: str, name: str) -> _Session:
         session = self._sessions.setdefault((host, name), _Session())
+        self._sessions.move_to_end((host, name))
         session.last = held.seconds[i]
         return session
 
@@ -90,6 +101,7 @@ class Sessions:
         _learn(each, session.known)
         session.tries[kind].append(each)
         session.latest, session.told = each, set()
+        self._trying[id(session)] = session
         session.failed += 1
 
     def _told(self, held: Attempts, i: int, host: str, name: str, answer: str | None) -> None:
@@ -98,6 +110,7 @@ class Sessions:
         if session.told is None or bool(answer) in session.told:
             _learn(each, session.known)
             session.latest, session.told = each, {bool(answer)}
+            self._trying[id(session)] = session
             return
         session.told.add(bool(answer))
         if session.latest and abs(session.last - session.latest.second) <= PAUSE:
@@ -110,6 +123,7 @@ class Sessions:
     def _closes(self, held: Attempts, i: int, host: str, name: str, good: str, answer: str) -> None:
         session = self._at(held, i, host, name)
         del self._sessions[host, name]
+        _learn(Try(held, i, session.last, None), session.known)
         of_line = {of: held.columns[of][i] for of in FIELDS}
         session.tell({of: of_line[of] for of in _OF_SESSION}, session.last)
         succeeded = good == "Y" and session.asked > 0
@@ -120,17 +134,14 @@ class Sessions:
 
     def forget(self, now: int) -> None:
         """Forgets what was silent for too long."""
-        kept = {key: session for key, session in self._sessions.items() if session.last >= now - IDLE}
-        self._sessions = dict(list(kept.items())[-MOST_SESSIONS:])
-        for session in self._sessions.values():  # each try keeps its whole batch in memory
-            for tries in session.tries:
-                tries[:] = [each for each in tries if now - each.second <= WINDOW]
-            if session.latest and now - session.latest.second > WINDOW:
-                session.latest = None
+        while self._sessions and (len(self._sessions) > MOST_SESSIONS or next(iter(self._sessions.values())).last < now - IDLE):
+            self._sessions.popitem(last=False)
+        self._trying = {key: session for key, session in self._trying.items() if session.remembers(now)}
 
     def clear(self) -> None:
         """Forgets all."""
         self._sessions.clear()
+        self._trying.clear()
 
 
 def _learn(each: Try, known: dict[str, Any]) -> None:

@@ -378,8 +378,7 @@ def _named_sessions(events: list[dict]) -> list[dict]:
             for field in ("client_ip", "client_port", "client_name", "helo", "tls"):
                 earlier = [e[field] for e in opens if e["offset"] < event["offset"] and e[field]]
                 late = [e[field] for e in opens if e["offset"] > event["offset"] and e[field] and abs(e["second"] - event["second"]) <= 200]
-                if event["role"] != "closes":
-                    event[field] = event[field] or (earlier[-1:] or late[:1] or [None])[0]
+                event[field] = event[field] or (earlier[-1:] or late[:1] or [None])[0]
         if lines and lines[-1]["role"] == "closes":
             extra += _count_asked(lines)
     return extra

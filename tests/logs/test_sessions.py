@@ -81,3 +81,46 @@ def test_no_more_sessions_are_remembered_than_there_is_room_for(tmp_path, monkey
     others = [(1, f"{number:016x} {OPENS}") for number in range(20)]
     assert [row["client_ip"] for row in rows_of(tmp_path, (0, OPENS), *others, (2, JUDGED))] == [None]
     assert [row["client_ip"] for row in rows_of(tmp_path, *others, (1, OPENS), (2, JUDGED))] == ["192.0.2.7"]
+
+
+# ------------------------------------------------------------------------------------------------ Haraka, as 3.3 wrote it
+
+UUID = "BB48FB82-9E63-4CB3-97C9-16AA99F300F8"
+CONNECT = f"[NOTICE] [{UUID}] [core] connect ip=192.0.2.7 port=50325 local_ip=192.0.2.1 local_port=465"
+ASKED = f'[INFO] [{UUID}] [core]  hook=unrecognized_command plugin=auth/flat_file function=hook_unrecognized_command params=AUTH retval=OK msg=""'
+FAILED = f"[NOTICE] [{UUID}] [auth/flat_file] delaying for 1 seconds"
+
+
+def left(relay: str, last: str = "", helo: str = "pc") -> str:
+    flags = f"early=N esmtp=Y tls=Y pipe=N errors=0 txns=0 rcpts=0/0/0 msgs=0/0/0 bytes=0 lr={last} time=1.0"
+    return f"[NOTICE] [{UUID}.1] [core] disconnect ip=192.0.2.7 rdns=NXDOMAIN helo={helo} relay={relay} {flags}"
+
+
+def haraka(tmp_path, *lines: str) -> list[tuple]:
+    path = tmp_path / "mail.log"
+    path.write_text("".join(f"Nov  3 08:00:{second:02d} mx haraka[7]: {line}\n" for second, line in enumerate(lines)))
+    rows = read_logs(path, year=2026).table.to_pylist()
+    assert all((row["client_ip"], row["client_port"], row["tls"]) == ("192.0.2.7", 50325, "TLS") for row in rows)
+    return [(row["outcome"], row["cause"], row["helo"], row["count"]) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ([ASKED, left("Y", '""')], [("success", "none", "pc", 1)]),
+        # relay=Y beside the last rejection: a failure, and then a success.
+        (
+            [FAILED, ASKED, ASKED, left("Y", '"535 5.7.8 Authentication failed"')],
+            [("failure", "credentials", "pc", 1), ("success", "none", "pc", 1)],
+        ),
+        ([FAILED, ASKED, left("N", '"535 5.7.8 Authentication failed"')], [("failure", "credentials", "pc", 1)]),
+        ([ASKED, left("N", '"504 Invalid AUTH string"')], [("malformed", "malformed", "pc", 1)]),
+        ([ASKED, ASKED, left("N", '""')], [("aborted", "aborted", "pc", 2)]),
+        # A client that may send without a sign-in, and made none.
+        ([left("Y", '""')], []),
+        # What the client calls itself stands between quotes, and says nothing for the server.
+        ([ASKED, left("N", '""', r'"a\" relay=Y early=N esmtp=Y tls=N"')], [("aborted", "aborted", None, 1)]),
+    ],
+)
+def test_haraka_counts_at_the_end_of_a_session(tmp_path, lines, expected):
+    assert haraka(tmp_path, CONNECT, *lines) == expected
