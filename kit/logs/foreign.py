@@ -70,6 +70,11 @@ FOREIGN: Final[tuple[tuple[str, Change], ...]] = (
         ),
         lambda found: f"{found['time']} - {found.lastgroup}: ",
     ),
+    # nginx's error log.
+    (
+        r"(?P<year>\d{4})/(?P<month>\d\d)/(?P<day>\d\d) (?P<clock>\d\d:\d\d:\d\d) (?=\[[a-z]{4,6}\] \d{1,10}#\d{1,10}: )",
+        lambda found: "{year}-{month}-{day}T{clock} - nginx: ".format(**found.groupdict()),
+    ),
     # Domino.
     (
         (

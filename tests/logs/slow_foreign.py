@@ -11,7 +11,7 @@ LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR")
 
 def without_foreign(line: str) -> str:
     """The line as syslog would have it; as it is where it is of none of these servers."""
-    for read in (_sogo, _bracketed, _quoted, _levelled, _domino):
+    for read in (_sogo, _bracketed, _quoted, _levelled, _nginx, _domino):
         with suppress(ValueError, IndexError):
             for found in read(line):
                 return found
@@ -53,6 +53,13 @@ def _quoted(line: str) -> Iterator[str]:
         and len(text) > 1
     ) and text[0] == text[-1] == '"':
         yield f"{stamp[1:-1]} - hmailserver{f'[{cells[2]}]' if full else ''}: {server[1:-1]} {f'{ip} ' if ip else ''}{text[1:-1]}"
+
+
+def _nginx(line: str) -> Iterator[str]:
+    day, clock, level, process, rest = line.split(" ", 4)
+    shapes = (r"\d{4}/\d\d/\d\d", day), (r"\d\d:\d\d:\d\d", clock), (r"\[[a-z]{4,6}\]", level), (r"\d{1,10}#\d{1,10}:", process)
+    if all(re.fullmatch(shape, word, re.ASCII) for shape, word in shapes):
+        yield f"{day.replace('/', '-')}T{clock} - nginx: {level} {process} {rest}"
 
 
 def _levelled(line: str) -> Iterator[str]:

@@ -25,6 +25,13 @@ WRITTEN = {
         '2026-11-03T08:12:44.000Z submission: authentication failed\t{"reason":"unknown credentials","src_ip":"192.0.2.70:51000","username":"nia"}',
         ("maddy", "submission", F, Cause.CREDENTIALS, "nia", "192.0.2.70"),
     ),
+    "nginx": (
+        (
+            '2026/11/03 08:12:44 [info] 6280#6280: *14 client login failed: "Invalid login or password" while in http auth state, '
+            'client: 192.0.2.95, server: 0.0.0.0:587, login: "nia"'
+        ),
+        ("nginx", "submission", F, Cause.CREDENTIALS, "nia", "192.0.2.95"),
+    ),
     "stalwart": (
         (
             '2026-11-03T08:12:44Z INFO Authentication successful (auth.success) listenerId = "imaptls", localPort = 993, remoteIp = 192.0.2.71, '
