@@ -95,7 +95,7 @@ def say(events: Events) -> dict[str, Texts | str]:
 @cache
 def _tls(version: str) -> str | None:
     """The TLS version as the kit calls it. Exim names the protocol before it: one without TLS, or with."""
-    protocol, _, named = version.rpartition(" X=")
+    named = version.rpartition(" X=")[2]
     return {"esmtpa": "none", "esmtpsa": "TLS"}.get(named) or named.replace("TLS1", "TLSv1", 1) or None
 
 

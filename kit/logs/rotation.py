@@ -113,7 +113,9 @@ def _head(source: Source) -> bytes:
 
 
 def _once(sources: list[Source]) -> list[Source]:
-    """Without a file that is there already, by whatever name, or packed beside itself, as rotation leaves it when it is interrupted."""
+    """Without a file that is there already: by whatever name, packed beside itself, as rotation leaves it when it is interrupted, or
+    as Exim's main log, in which each line of its reject log stands too.
+    """
     seen: set[tuple[int, int]] = set()
     kept = []
     for source in sources:
@@ -126,7 +128,15 @@ def _once(sources: list[Source]) -> list[Source]:
         if about:
             seen.add((about.st_dev, about.st_ino))
     plain = {source.path for source in kept}
+    series = {_series(source.name)[0] for source in kept}
+    kept = [source for source in kept if not ((main := _main_log(source.name)) and main in series)]
     return [source for source in kept if not ((path := source.path) and _PACKED.search(path.name) and _is_copy(path, plain))]
+
+
+def _main_log(name: str) -> str | None:
+    """What Exim's main log is called, of which that is the reject log, as distributions name the two."""
+    stem, found, end = _series(name)[0].rpartition("reject")
+    return f"{stem}main{end}" if found and end in ("", "log", ".log", "_log") else None
 
 
 def _is_copy(packed: Path, plain: set[Path | None]) -> bool:

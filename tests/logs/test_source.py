@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from kit.errors import UnreadableInput
 from kit.logs.authlog import AuthLog, read_logs
+from kit.logs.rotation import find_sources
 from kit.logs.source import LONGEST_LINE
 
 LINE = "2026-11-24T12:00:{:02d}Z mx postfix/smtpd[1]: warning: unknown[192.0.2.17]: SASL LOGIN authentication failed: UGFzc3dvcmQ6, sasl_username=u{}\n"
@@ -401,6 +402,27 @@ def test_a_file_that_is_packed_beside_itself_is_read_once(tmp_path, packed, expe
     (tmp_path / "mail.log.1.gz").write_bytes(gzip.compress(packed))
     log = read_logs(tmp_path)
     assert len(users(log)) == len(set(users(log))) == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "kept"),
+    [
+        (("mainlog", "mainlog.1", "rejectlog", "rejectlog.1"), ["mainlog.1", "mainlog"]),
+        (("main.log", "reject.log"), ["main.log"]),
+        (("exim_mainlog", "exim_rejectlog"), ["exim_mainlog"]),
+        (("rejectlog",), ["rejectlog"]),
+        (("mainlog", "rejects"), ["mainlog", "rejects"]),
+    ],
+)
+def test_what_exim_writes_to_two_logs_is_read_once(tmp_path, names, kept):
+    """Exim's LOG_MAIN|LOG_REJECT: what is refused stands in both, line for line."""
+    line = (
+        b"2026-11-03 10:00:00 plain_server authenticator failed for (pc) [192.0.2.60]: 535 Incorrect authentication data (set_id=alice)\n"
+    )
+    for name in names:
+        (tmp_path / name).write_bytes(line)
+    assert [Path(source.name).name for source in find_sources([tmp_path])] == kept
+    assert read_logs(tmp_path).coverage.attempts == len(kept)
 
 
 def test_a_log_whose_first_lines_have_no_time_is_found_in_a_folder(tmp_path):
