@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import AddressValueError, IPv6Address
 from itertools import compress
 from typing import Any, Final, NamedTuple
 
@@ -96,12 +97,23 @@ class Portion:
     def table(self) -> pa.Table:
         """A table of SCHEMA."""
         words = {field: _Encoded.of(np.concatenate(self._numbers[field]), words.names()) for field, words in self._words.items()}
+        words["client_ip"] = words["client_ip"].mapped(_shortest)
         words["service"] = words["service_raw"].mapped(lambda raw: services().get(raw, Service.OTHER.value))
         ports = words.pop("client_port")
         columns: dict[str, pa.Array] = {field: pa.concat_arrays(parts) for field, parts in self._arrays.items()}
         columns |= {field: arrow.words(*each) for field, each in words.items()}
         columns["client_port"] = arrow.numbers(np.array([*map(int, ports.names), -1], np.int32)[ports.which], pa.int32())
         return pa.Table.from_arrays([columns[field.name] for field in SCHEMA], schema=SCHEMA)
+
+
+def _shortest(address: str) -> str:
+    """Sendmail writes all eight groups of an IPv6 address; one client is to have one spelling (RFC 5952)."""
+    if address.count(":") != 7 or "::" in address:
+        return address
+    try:
+        return IPv6Address(address).compressed
+    except AddressValueError:
+        return address
 
 
 class _Encoded(NamedTuple):

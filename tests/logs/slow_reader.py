@@ -11,10 +11,12 @@ import gzip
 import lzma
 import re
 import tomllib
+from contextlib import suppress
 from datetime import UTC, datetime, tzinfo
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
+from socket import AF_INET6, inet_ntop, inet_pton
 
 import zstandard
 
@@ -205,8 +207,16 @@ def _join(events: list[dict]) -> list[dict]:
     for attempt in attempts:
         raw = attempt["service_raw"]
         attempt["service"] = SERVICES.get(raw, "other") if raw else None
-        attempt["client_ip"] = attempt["client_ip"] or None
+        attempt["client_ip"] = _spelled_once(attempt["client_ip"]) or None
     return attempts
+
+
+def _spelled_once(address: str) -> str:
+    """An IPv6 address of eight groups, as the C library writes it."""
+    if address and "::" not in address and len(address.split(":")) == 8:
+        with suppress(OSError):
+            return inet_ntop(AF_INET6, inet_pton(AF_INET6, address))
+    return address
 
 
 def _meet_those_behind(events: list[dict]) -> None:
