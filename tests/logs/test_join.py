@@ -75,6 +75,28 @@ def test_the_last_line_of_a_connection_may_come_before_its_try(tmp_path, login_f
     assert (attempt["outcome"], attempt["service"], attempt["mechanism"]) == ("malformed", "imap", "PLAIN")
 
 
+def test_dovecot_24_counts_a_connections_tries_before_or_after_their_lines(tmp_path):
+    """Its login process may be faster than the auth process; a client that vanished it tells of twice, the end first; Postfix has no session."""
+    ended = f"user=<b>, method=PLAIN, rip={IP}, lip=192.0.2.9, TLS, session=<s1>"
+    vanished = f"user=<>, method=LOGIN, rip={IP}, lip=192.0.2.9, TSL, session=<s2>"
+    lines = [
+        f"10 dovecot: auth(a,{IP},sasl:plain)<s1>: passwd-file: Password mismatch",
+        f"11 dovecot: imap-login: Login aborted: Logged out (auth failed, 3 attempts in 1 secs) (auth_failed): {ended}",
+        f"11 dovecot: auth(b,{IP},sasl:plain)<s1>: passwd-file: unknown user",
+        f"20 dovecot: imap-login: Login aborted: Connection closed (client didn't finish SASL auth, 1 attempts in 0 secs) (auth_waiting_client): {vanished}",
+        f"20 dovecot: imap-login: Authenticate LOGIN failed: Aborted: {vanished}",
+        f"30 dovecot: auth(c,{IP},sasl:login): passwd-file: Password mismatch",
+        f"30 postfix/smtpd[1]: warning: unknown[{IP}]: SASL LOGIN authentication failed: (reason unavailable), sasl_username=c",
+    ]
+    assert attempts_of(tmp_path, *lines) == [
+        ("failure", "wrong-password", "a", 1),
+        ("failure", "credentials", "b", 1),
+        ("failure", "unknown-user", "b", 1),
+        ("aborted", "aborted", None, 1),
+        ("failure", "wrong-password", "c", 1),
+    ]
+
+
 def test_two_databases_asked_for_one_try_are_one(tmp_path):
     lines = [
         f"10 dovecot: auth: passwd-file(a,{IP},<s1>): unknown user",
