@@ -66,7 +66,7 @@ def commands_for(log: Path, folder: Path, *, others: bool) -> dict[str, list[str
         candidates = {
             "lnav": ["lnav", "-n", "-q", "-c", ";SELECT count(*) FROM all_logs WHERE log_body LIKE '%SASL%'", str(log)],
             "pflogsumm": ["pflogsumm", str(log)],
-            "fail2ban-regex": ["fail2ban-regex", "-q", str(log), "postfix[mode=auth]"],
+            "fail2ban-regex": ["fail2ban-regex", "--print-no-missed", "--print-no-ignored", str(log), "postfix[mode=auth]"],
         }
         commands |= {name: command for name, command in candidates.items() if shutil.which(command[0])}
     return commands
