@@ -62,7 +62,7 @@ class Root:
         with out:
             self._processes.append(
                 subprocess.Popen(
-                    self._inside("root", command),
+                    ["setpriv", "--pdeathsig", "TERM", *self._inside("root", command)],  # a killed run takes along all but Cyrus
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=out,
