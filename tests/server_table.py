@@ -28,13 +28,15 @@ def _row(name: str, classes: list[dict]) -> str:
         return ""
     ends = {end["outcome"] for entry in classes for end in (entry, *entry.get("reasons", ())) if "outcome" in end}
     groups = {group for entry in classes for group in re.findall(r"\(\?P<(\w+)>", entry["pattern"])}
+    # What stands behind a server (PAM, saslauthd) names a module there, and never a mechanism.
+    mechanisms = {"mechanism"} | ({"driver"} if any(entry["role"] != "behind" for entry in classes) else set())
     known = Counter(entry["verified"] for entry in classes)
     told = [
         ends - {"success"},
         ends & {"success"},
         groups & {"user"},
         groups & {"client_ip", "client_name"},
-        groups & {"mechanism", "driver"},
+        groups & mechanisms,
     ]
     return f"| {name} | {' | '.join('yes' if part else '–' for part in told)} | {', '.join(word for word, _ in known.most_common())} |\n"
 
