@@ -69,8 +69,11 @@ def _subjects(title: str, what: str, others: str, ranking: Ranking, summary: Sum
     if not ranking.top:
         return ""
     several = f": {TOP} of {'' if summary.complete else 'more than '}{ranking.total:,}" if ranking.total > TOP else ""
-    head = f"{'failed':>10}  {'good':>8}  {others:>8}  {'last seen, UTC':<16}  {what}"
-    rows = (f"{s.failed:>10,}  {s.good:>8,}  {s.others:>8,}  {s.last:%Y-%m-%d %H:%M}  {printable(s.name, 48)}" for s in ranking.top)
+    head = f"{'failed':>10}  {'good':>8}  {others:>8}  {'since':<10}  {'last seen, UTC':<16}  {what}"
+    rows = (
+        f"{s.failed:>10,}  {s.good:>8,}  {s.others:>8,}  {s.since:%Y-%m-%d}  {s.last:%Y-%m-%d %H:%M}  {printable(s.name, 36)}"
+        for s in ranking.top
+    )
     return "\n".join([title + several, "", head, *rows])
 
 

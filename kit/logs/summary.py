@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ MOST_PAIRS: Final = 1 << 17
 
 Ints = npt.NDArray[np.int64]
 _LOW: Final = 0xFFFFFFFF
+NEVER: Final = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,7 @@ class Subject:
     Attributes:
         failed: attempts that did not end in success.
         others: for a user, from how many addresses; for an address, how many users it tried.
+        since: the first of those that did not end in success.
         last: of its attempts.
     """
 
@@ -36,6 +38,7 @@ class Subject:
     failed: int
     good: int
     others: int
+    since: datetime
     last: datetime
 
 
@@ -49,20 +52,41 @@ class Ranking:
 
 @dataclass(frozen=True, slots=True)
 class _Pairs:
-    """Attempts by user and address, in columns: a pair of ids in one number, sums, microseconds since the epoch."""
+    """Attempts by user and address, in columns: a pair of ids in one number, sums, microseconds since the epoch.
+
+    Attributes:
+        since: of the first that failed; NEVER where none did.
+    """
 
     key: Ints
     failed: Ints
     good: Ints
+    since: Ints
     last: Ints
+
+    @property
+    def columns(self) -> tuple[Ints, ...]:
+        """All of them, in this order."""
+        return self.key, self.failed, self.good, self.since, self.last
 
     def grouped(self) -> _Pairs:
         """Each pair once."""
-        key, place = np.unique(self.key, return_inverse=True)
-        last = np.full(len(key), np.iinfo(np.int64).min)
-        np.maximum.at(last, place, self.last)
-        failed, good = (np.bincount(place, column, len(key)).astype(np.int64) for column in (self.failed, self.good))
-        return _Pairs(key, failed, good, last)
+        if not len(self.key):
+            return self
+        order = np.argsort(self.key, kind="stable")
+        key, failed, good, since, last = (column[order] for column in self.columns)
+        begins = np.flatnonzero(np.diff(key, prepend=key[0] - 1))
+        return _Pairs(
+            key[begins],
+            np.add.reduceat(failed, begins),
+            np.add.reduceat(good, begins),
+            np.minimum.reduceat(since, begins),
+            np.maximum.reduceat(last, begins),
+        )
+
+    def chosen(self, which: Ints) -> _Pairs:
+        """Those of them."""
+        return _Pairs(*(column[which] for column in self.columns))
 
 
 class _Names:
@@ -115,7 +139,7 @@ class Summary:
         self._first, self._last = min(self._first, int(times.min())), max(self._last, int(times.max()))
         good = self._count_kinds(table, count)
         key = self._users.ids(table["user"]) << 32 | self._addresses.ids(table["client_ip"])
-        self._pairs.append(_Pairs(key, count * ~good, count * good, times).grouped())
+        self._pairs.append(_Pairs(key, count * ~good, count * good, np.where(good, NEVER, times), times).grouped())
         if sum(len(pairs.key) for pairs in self._pairs) > 2 * MOST_PAIRS:
             self._compact()
 
@@ -130,15 +154,15 @@ class Summary:
         return ids[0] == names[0].names.index(Outcome.SUCCESS) if Outcome.SUCCESS in names[0].names else np.zeros(len(count), bool)
 
     def _compact(self) -> _Pairs:
-        columns = (
-            np.concatenate([getattr(p, n) for p in self._pairs] or [np.empty(0, np.int64)]) for n in ("key", "failed", "good", "last")
-        )
-        pairs = _Pairs(*columns).grouped()
+        empty = np.empty(0, np.int64)
+        pairs = _Pairs(
+            *map(np.concatenate, zip(*(p.columns for p in self._pairs), strict=True) if self._pairs else [[empty]] * 5)
+        ).grouped()
         if len(pairs.key) > MOST_PAIRS:
             self.complete = False
             most = np.argsort(-pairs.failed, kind="stable")[:MOST_PAIRS]
             users, addresses = self._users.keep(pairs.key[most] >> 32), self._addresses.keep(pairs.key[most] & _LOW)
-            pairs = _Pairs(users << 32 | addresses, pairs.failed[most], pairs.good[most], pairs.last[most])
+            pairs = replace(pairs.chosen(most), key=users << 32 | addresses)
         self._pairs = [pairs]
         return pairs
 
@@ -189,7 +213,7 @@ class Summary:
 
 
 def _failing(pairs: _Pairs, ids: Ints, others: Ints, names: list[str], most: int) -> Ranking:
-    each = _Pairs(ids, pairs.failed, pairs.good, pairs.last).grouped()
+    each = replace(pairs, key=ids).grouped()
     number = np.bincount(ids, others > 0, len(names)).astype(np.int64)
     failing = np.flatnonzero((each.key > 0) & (each.failed > 0))
     if len(failing) > most:  # all those with as many failures as the last that fits: the name decides among them
@@ -197,10 +221,9 @@ def _failing(pairs: _Pairs, ids: Ints, others: Ints, names: list[str], most: int
         top = failing[each.failed[failing] >= least]
     else:
         top = failing
-    columns = (column[top].tolist() for column in (each.key, each.failed, each.good, each.last))
     found = [
-        Subject(name=names[i], failed=failed, good=good, others=int(number[i]), last=_time(last))
-        for i, failed, good, last in zip(*columns, strict=True)
+        Subject(name=names[i], failed=failed, good=good, others=int(number[i]), since=_time(since), last=_time(last))
+        for i, failed, good, since, last in zip(*(column.tolist() for column in each.chosen(top).columns), strict=True)
     ]
     return Ranking(sorted(found, key=lambda subject: (-subject.failed, -subject.good, subject.name))[:most], len(failing))
 

@@ -270,13 +270,24 @@ def test_report_tells_who_fails_and_why(log):
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert "6 100 % failure" in lines
     assert "6 100 % credentials user or password wrong; the server does not say which" in lines
-    # failed, good, from how many addresses, last seen, who
-    assert "3 0 2 2026-11-24 12:02 a" in lines
-    assert "1 0 1 2026-11-24 12:03 b" in lines
-    # failed, good, how many users, last seen, from where
-    assert "4 0 4 2026-11-24 12:05 192.0.2.2" in lines
+    # failed, good, from how many addresses, since, last seen, who
+    assert "3 0 2 2026-11-24 2026-11-24 12:02 a" in lines
+    assert "1 0 1 2026-11-24 2026-11-24 12:03 b" in lines
+    # failed, good, how many users, since, last seen, from where
+    assert "4 0 4 2026-11-24 2026-11-24 12:05 192.0.2.2" in lines
     assert "6 0 smtp" in lines
     assert "6 lines: 6 attempts from 6, 0 other, 0 not understood, 0 no UTF-8" in lines
+
+
+def test_since_is_the_first_failure_and_last_the_last_of_any_kind(tmp_path):
+    line = "2026-11-{0:02}T08:00:00Z mx dovecot: {1}\n"
+    good = "imap-login: Login: user=<anna@example.test>, method=PLAIN, rip=192.0.2.1, lip=192.0.2.9, session=<g{0}>"
+    bad = "auth: passwd-file(anna@example.test,192.0.2.1,<b{0}>): Password mismatch"
+    days = {1: good, 2: bad, 5: bad, 9: good}
+    path = tmp_path / "mail.log"
+    path.write_text("".join(line.format(day, text.format(day)) for day, text in days.items()), "utf-8")
+    lines = [" ".join(row.split()) for row in kit(path).stdout.splitlines()]
+    assert "2 2 1 2026-11-02 2026-11-09 08:00 anna@example.test" in lines
 
 
 def test_report_of_real_logs_is_narrow_ascii():
