@@ -2,9 +2,9 @@
 
 Run: python -m tests.benchmarks.ladder [--delay SECONDS] [--rounds N]
 
-Four ports of one host, each a server that waits before every reply; one probe a port, three at once. Printed for each round:
-the probes' own seconds (connect to close), the whole, and its ratio to the slowest probe and to the best that three at a
-time could do with these probes. Aim: at most 1.3 times the slowest, or 1.1 times the perfect schedule where three bind.
+Four ports of one host, each a server that waits before every reply; one probe a port, and on the port that is meant one a TLS
+version and one for the chain; three at once. Printed for each round: the probes' own seconds (connect to close), the whole, and
+its ratio to the slowest probe and to the best that three at a time could do with these probes. Aim: at most 1.3 times the slowest, or 1.1 times the perfect schedule where three bind.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ async def measure(delay: float, rounds: int, folder: Path) -> None:
         profile = Profile(host="127.0.0.1", port=a.port, security=Security.STARTTLS, ca_file=pki.ca_file, timeout=20)
         for number in range(rounds + 1):
             began = perf_counter()
-            probes = (await survey(profile, others=ports)).probes
-            whole, each = perf_counter() - began, [probe.seconds for probe in probes]
+            found = await survey(profile, others=ports)
+            whole, each = perf_counter() - began, [probe.seconds for probe in (*found.probes, *found.versions, found.chain)]
             if number:  # the first warms
                 ratios.append(whole / perfect(each))
                 shown = " ".join(f"{s:.3f}" for s in each)
