@@ -80,10 +80,10 @@ class Root:
             time.sleep(0.05)
         raise RuntimeError(f"nobody listens at port {port}:\n{self._end()}")
 
-    def wait_for_quiet(self) -> None:
-        """Until nothing is logged any more."""
-        size = -1
-        while size != (size := self.log_file.stat().st_size):
+    def wait_for_quiet(self, seconds: float = 15) -> None:
+        """Until nothing is logged any more; not for ever, as a stranger who knocks at the port again and again is logged too."""
+        size, deadline = -1, time.monotonic() + seconds
+        while size != (size := self.log_file.stat().st_size) and time.monotonic() < deadline:
             time.sleep(0.5)
 
     def stop(self) -> None:
