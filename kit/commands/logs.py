@@ -68,12 +68,14 @@ def logs_command(
 
     begin, end = parse_time(since, option="--since", zone=zone), parse_time(until, option="--until", zone=zone)
     summary = Summary()
-    with open_export(output) if output else nullcontext() as export, Progress(sys.stderr) as progress:
+    with Progress(sys.stderr) as progress:
         reader = LogReader(paths, year=year, zone=zone, since=begin, until=end, user=user, ip=parse_address(ip), progress=progress)
-        for table in reader.tables():
-            summary.add(table)
-            if export:
-                export(table)
+        logs = [source.path for source in reader.sources if source.path]
+        with open_export(output, logs) if output else nullcontext() as export:
+            for table in reader.tables():
+                summary.add(table)
+                if export:
+                    export(table)
     for problem in reader.problems:
         click.echo(f"kit: {printable(problem, 400)}", err=True)
     if as_json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -19,17 +19,23 @@ Write = Callable[[pa.Table], None]
 
 
 @contextmanager
-def open_export(path: Path) -> Iterator[Write]:
+def open_export(path: Path, logs: Iterable[Path] = ()) -> Iterator[Write]:
     """A function that adds tables of SCHEMA to the file. Only its owner may read it, for it holds users' names.
 
+    Args:
+        path: the file; one that is there is replaced.
+        logs: what is being read, and must not be.
+
     Raises:
-        UsageError: the ending is none of WRITERS, or the folder takes no file.
+        UsageError: the ending is none of WRITERS, the folder takes no file, or the file is one of the logs.
     """
     writer = WRITERS.get(path.suffix.lower())
     if writer is None:
         raise UsageError("the ending names no format", where=str(path), next_step=f"Let the name end with one of {', '.join(WRITERS)}")
     if path.is_dir():
         raise UsageError("is a folder", where=str(path), next_step="Give the name of a file")
+    if path.exists() and any(log.exists() and path.samefile(log) for log in logs):
+        raise UsageError("is a log that is being read", where=str(path), next_step="Give the name of another file")
     temporary = None
     try:
         number, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")

@@ -243,6 +243,20 @@ def test_a_full_disk_is_told(tmp_path, monkeypatch):
     assert "No space left" in done.stderr
 
 
+@pytest.mark.parametrize("way", ["itself", "a link to it", "in a folder"])
+def test_a_log_that_is_read_is_never_written_over(tmp_path, way):
+    path = tmp_path / "mail.csv"
+    path.write_text(FAILED.format(0, 1, "192.0.2.1", "a"), "utf-8")
+    before, output = path.read_bytes(), path
+    if way == "a link to it":
+        output = tmp_path / "out.csv"
+        output.symlink_to(path)
+    done = kit(tmp_path if way == "in a folder" else path, "-o", output)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "is a log that is being read" in done.stderr
+    assert path.read_bytes() == before
+
+
 @pytest.mark.needs("linux")
 def test_the_file_is_its_owners_alone(tmp_path):
     kit(SAMPLE, "-o", tmp_path / "a.csv")
