@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,7 +20,7 @@ from kit.logs.clock import Clock
 from kit.logs.columns import Attempts
 from kit.logs.join import Joiner
 from kit.logs.rotation import find_sources
-from kit.logs.scan import Scanner
+from kit.logs.scan import Batch, Scanner, timed
 from kit.logs.source import Source
 from kit.logs.table import SCHEMA, Portion
 
@@ -118,6 +118,12 @@ class _Wanted:
         return table
 
 
+LARGE: Final = 2_000_000_000
+"""Bytes from which on several processes pay."""
+MOST_PROCESSES: Final = 4
+"""The one that joins keeps up with no more."""
+
+
 class LogReader:
     """Reads logs as a stream of tables; when it has ended, `coverage` and the rest are complete.
 
@@ -130,6 +136,8 @@ class LogReader:
         user: only attempts of this user, whatever the case of letters.
         ip: only attempts from this address.
         progress: called after each megabyte or so with the source being read.
+        processes: that read; else one, and for files of more than LARGE in all as many as there are processors, up to MOST_PROCESSES.
+        classes: of lines, for one process; else those of the knowledge tables.
 
     Attributes:
         sources: the files, in the order in which they are read.
@@ -150,6 +158,7 @@ class LogReader:
         user: str | None = None,
         ip: str | None = None,
         progress: Progress | None = None,
+        processes: int | None = None,
         classes: tuple[LineClass, ...] | None = None,
     ) -> None:
         self.sources = find_sources([paths] if isinstance(paths, (str, os.PathLike)) else paths)
@@ -157,6 +166,7 @@ class LogReader:
         self._scanner = Scanner(line_classes() if classes is None else classes)
         self._wanted = _Wanted(since, until, user, ip)
         self._progress = progress
+        self._processes = processes or _processes_for(self.sources)
         self._attempts = 0
 
     def tables(self) -> Iterator[pa.Table]:
@@ -192,13 +202,19 @@ class LogReader:
             yield portion.table()
 
     def _complete(self) -> Iterator[Attempts]:
-        joiner = Joiner()
-        for source, clock in zip(self.sources, self._clocks, strict=True):
-            for batch in self._scanner.scan(source, clock):
-                yield from joiner.feed(batch)
-                if self._progress:
-                    self._progress(source)
+        joiner, tally = Joiner(), self._scanner.tally
+        for place, batch in self._candidates():
+            yield from joiner.feed(timed(batch, self._clocks[place], tally))
+            if self._progress:
+                self._progress(self.sources[place])
         yield from joiner.finish()
+
+    def _candidates(self) -> Iterator[tuple[int, Batch]]:
+        if self._processes > 1:
+            from kit.logs.workers import scan_sources  # noqa: PLC0415 - for large logs only
+
+            return scan_sources(self.sources, self._processes, self._scanner.tally)
+        return ((place, batch) for place, source in enumerate(self.sources) for batch in self._scanner.scan(source))
 
     def _chosen(self, table: pa.Table) -> pa.Table:
         self._attempts += pc.sum(table["count"]).as_py() or 0
@@ -232,6 +248,12 @@ class LogReader:
     def problems(self) -> tuple[str, ...]:
         """What kept a part of a file from being read."""
         return tuple(f"{s.name}: {s.problem}" for s in self.sources if s.problem)
+
+
+def _processes_for(sources: Sequence[Source]) -> int:
+    if sum(source.size or 0 for source in sources) < LARGE or any(source.path is None for source in sources):
+        return 1
+    return min(os.cpu_count() or 1, MOST_PROCESSES)
 
 
 def read_logs(

@@ -76,6 +76,10 @@ class LineClass:
     vis: bool
     pattern: str
 
+    def __reduce__(self) -> tuple[Callable[[str], LineClass], tuple[str]]:
+        """To another process goes the name."""
+        return _class_named, (self.id,)
+
     @property
     def match(self) -> Callable[[str], list[Row]]:
         """Rows of a text of joined lines, one a line; a line that is of another class gives a row of empty texts."""
@@ -107,6 +111,10 @@ def line_classes() -> tuple[LineClass, ...]:
         KnowledgeError: an entry is wrong.
     """
     return tuple(_line_class(entry, table, name) for name, table in load_tables("log_lines").items() for entry in table.get("class", ()))
+
+
+def _class_named(name: str) -> LineClass:
+    return next(each for each in line_classes() if each.id == name)
 
 
 @cache

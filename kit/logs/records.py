@@ -45,6 +45,11 @@ class Header:
     def __init__(self) -> None:
         self._names: list[str] = []
 
+    @property
+    def known(self) -> bool:
+        """Whether they were."""
+        return bool(self._names)
+
     def read(self, line: str) -> str | None:
         """A row in canonical form, and the names themselves, which are no sign-in."""
         if _HEADER.match(line):

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Final
 
 import ahocorasick_rs
@@ -59,6 +58,18 @@ class Tally:
         if count or len(self.shapes) < _SHAPES:
             self.shapes[shape] = (count + 1, example or mask(line[:_EXAMPLE]))
 
+    def add(self, other: Tally) -> None:
+        """Takes over what became of further lines."""
+        self.lines += other.lines
+        self.attempt_lines += other.attempt_lines
+        self.not_understood += other.not_understood
+        self.undecodable += other.undecodable
+        self.other += other.other
+        for shape, (more, example) in other.shapes.items():
+            count, first = self.shapes.get(shape, (0, example))
+            if count or len(self.shapes) < _SHAPES:
+                self.shapes[shape] = (count + more, first)
+
     def innocent(self, decodable: bool) -> None:
         """A line that does not look like authentication, or is known to be none."""
         if decodable:
@@ -82,19 +93,40 @@ class Batch:
 
     Attributes:
         events: those that are events, class by class, to be taken once: what was found is not kept.
-        micros: once the events are taken, the times of their lines since the epoch, UTC; 0 where a line is no event, and
-            UNREADABLE where it is none for its time does not exist.
         numbers: of the lines in their file, from 1.
         offsets: of the lines, in the decompressed bytes.
         lines: as they stand in the file.
+        header: the names of columns that were read before them, and in them.
+        micros: once the events are taken from a batch that `timed` gave, the times of their lines since the epoch, UTC; 0 where a
+            line is no event, and UNREADABLE where it is none for its time does not exist.
     """
 
     file: str
-    events: Iterator[Events]
-    micros: Ints
+    events: Iterable[Events]
     numbers: Ints
     offsets: Ints
     lines: list[str]
+    header: Header
+    micros: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+
+
+def timed(batch: Batch, clock: Clock, tally: Tally) -> Batch:
+    """The batch with what reads its times when the events have been taken; the tally learns of lines whose time does not exist."""
+    batch.micros = np.zeros(len(batch.lines), np.int64)
+    batch.events = _timed(batch, batch.events, clock, tally)
+    return batch
+
+
+def _timed(batch: Batch, untimed: Iterable[Events], clock: Clock, tally: Tally) -> Iterator[Events]:
+    stamps = np.full(len(batch.lines), None, object)
+    for events in untimed:
+        stamps[events.index] = np.fromiter(events.columns["time"], object, len(events.index))
+        yield events
+    known = np.flatnonzero(stamps.astype(bool))
+    batch.micros[known] = clock.micros(stamps[known].tolist(), batch.offsets[known])
+    for i in np.flatnonzero(batch.micros == UNREADABLE).tolist():
+        tally.attempt_lines -= 1
+        tally.miss(message_of(canonical(batch.lines[i], batch.header)), batch.lines[i])
 
 
 @dataclass(slots=True)
@@ -106,12 +138,6 @@ class _Candidates:
     numbers: list[Ints] = field(default_factory=list)
     offsets: list[Ints] = field(default_factory=list)
     broken: set[int] = field(default_factory=set)
-
-    def batch(self, file: str, events: Callable[[_Candidates, Ints], Iterator[Events]]) -> Batch:
-        """The lines as a batch, and what finds the events and their times."""
-        micros = np.zeros(len(self.lines), np.int64)
-        numbers, offsets = np.concatenate(self.numbers), np.concatenate(self.offsets)
-        return Batch(file=file, events=events(self, micros), micros=micros, numbers=numbers, offsets=offsets, lines=self.lines)
 
 
 Match = tuple[LineClass, Ints, list[tuple[str, ...]]]
@@ -148,17 +174,27 @@ class Scanner:
         self._find_later = ahocorasick_rs.BytesAhoCorasick(needles)
         self.tally = Tally()
 
-    def scan(self, source: Source, clock: Clock) -> Iterator[Batch]:
-        """The events of one source. The tally is complete when they end."""
-        pending, find = _Candidates(), partial(self._events, clock, Header())
+    def scan(self, source: Source, header: Header | None = None) -> Iterator[Batch]:
+        """The candidates of one source. The tally is complete when they have ended, and the events of each were taken.
+
+        Args:
+            source: of lines.
+            header: the names of columns that stand before the source; those that stand in it are read into it.
+        """
+        pending, header = _Candidates(), header or Header()
         number = 1
         for offset, block in source.blocks():
             number += self._collect(block, offset, number, pending)
             if len(pending.lines) >= FLUSH or len(pending.offsets) >= FLUSH_BLOCKS:
-                yield pending.batch(source.name, find)
+                yield self._batch(pending, source.name, header)
                 pending = _Candidates()
         if pending.lines:
-            yield pending.batch(source.name, find)
+            yield self._batch(pending, source.name, header)
+
+    def _batch(self, found: _Candidates, file: str, header: Header) -> Batch:
+        numbers, offsets = np.concatenate(found.numbers), np.concatenate(found.offsets)
+        events = self._events(found, header)
+        return Batch(file=file, events=events, numbers=numbers, offsets=offsets, lines=found.lines, header=header)
 
     def _collect(self, block: memoryview, offset: int, number: int, into: _Candidates) -> int:
         """Adds the candidate lines of a block; returns how many lines it has."""
@@ -193,24 +229,17 @@ class Scanner:
         first = np.flatnonzero(another)
         return line[first], np.minimum.reduceat(_integers(numbers), first)
 
-    def _events(self, clock: Clock, header: Header, found: _Candidates, micros: Ints) -> Iterator[Events]:
-        """The events of the candidates, then their times; the tally learns of each."""
-        stamps = np.full(len(found.lines), None, object)
+    def _events(self, found: _Candidates, header: Header) -> Iterator[Events]:
+        """The events of the candidates; the tally learns of each line."""
         for line_class, index, columns in self._matches(found, header):
             if line_class.role != "none":
                 self.tally.attempt_lines += len(index)
-                stamps[index] = np.fromiter(columns[0], object, len(index))
                 yield Events(line_class=line_class, index=index, columns=dict(zip(line_class.fields, columns, strict=False)))
             elif found.broken:
                 for i in index.tolist():
                     self.tally.innocent(i not in found.broken)
             else:
                 self.tally.other += len(index)
-        events = np.flatnonzero(stamps.astype(bool))
-        micros[events] = clock.micros(stamps[events].tolist(), np.concatenate(found.offsets)[events])
-        for i in np.flatnonzero(micros == UNREADABLE).tolist():
-            self.tally.attempt_lines -= 1
-            self.tally.miss(message_of(canonical(found.lines[i], header)), found.lines[i])
 
     def _matches(self, found: _Candidates, header: Header) -> Iterator[Match]:
         """Gives each candidate its class, and the tally what has none."""

@@ -15,7 +15,7 @@ from typing import BinaryIO, Final, NamedTuple
 from kit.errors import UnreadableInput
 from kit.logs.envelope import canonical, stamp_of
 from kit.logs.records import REPORT
-from kit.logs.spread import one_a_line
+from kit.logs.spread import is_spread, one_a_line
 from kit.logs.unpack import PackingError, packing_of, unpack
 
 BLOCK: Final = 1 << 18
@@ -55,6 +55,9 @@ class Source:
         modified: when the file was last written, UTC; for standard input, now.
         size: bytes on disk; None where not known.
         named: the day in its name.
+        begin: the first byte that is read, where a line begins.
+        end: the byte before which reading stops; None is the end of the file.
+        taken: bytes that were read.
         problem: what kept the rest from being read, once the blocks have ended; the lines before it were read.
     """
 
@@ -63,6 +66,8 @@ class Source:
     modified: datetime
     size: int | None
     named: date | None = None
+    begin: int = 0
+    end: int | None = None
     taken: int = field(default=0)
     problem: str | None = None
 
@@ -77,10 +82,29 @@ class Source:
         if self.problem:
             return
         with self._open() as stream:
-            for offset, block in _whole_lines(*one_a_line(*self._plain(stream))):
+            first, fill = self._further(stream) if self.begin else one_a_line(*self._plain(stream))
+            for offset, block in _whole_lines(first, fill):
                 if self.problem and block[-1] != _NEWLINE:
                     return  # cut anywhere, even within a user's name
-                yield offset, block
+                yield self.begin + offset, block
+
+    def pieces(self, size: int) -> Iterator[Source]:
+        """The same in pieces of about that many bytes, each of whole lines; in one where it cannot be entered in the middle.
+
+        Raises:
+            UnreadableInput: the source cannot be opened.
+        """
+        if self.path is None or self.problem or (self.size or 0) <= size:
+            yield self
+            return
+        with self._open() as stream:
+            head = stream.read(_SMALL)
+            begin = end = 0
+            if not (packing_of(head) or is_spread(head)):
+                while (end := _next_line(stream, end + size)) < (self.size or 0):
+                    yield replace(self, begin=begin, end=end, taken=0)
+                    begin = end
+        yield replace(self, begin=begin, taken=0)
 
     @property
     def anchor(self) -> Anchor:
@@ -161,6 +185,11 @@ class Source:
             raise UnreadableInput("is not a text log", where=self.name, next_step="Give the mail log itself, plain or packed")
         return first, fill
 
+    def _further(self, stream: BinaryIO) -> tuple[bytes, Fill]:
+        """The same of a piece in the middle."""
+        stream.seek(self.begin)
+        return self._read(stream), partial(self._fill, stream)
+
     def _unpacked(self, packing: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
         try:
             yield from unpack(packing, chunks)
@@ -169,12 +198,14 @@ class Source:
 
     def _fill(self, stream: BinaryIO, buffer: memoryview) -> int:
         """A read that fails half-way ends the stream and is told in `problem`."""
+        if self.end is not None:
+            buffer = buffer[: self.end - self.begin - self.taken]
         try:
             got: int | None = stream.readinto(buffer)  # type: ignore[attr-defined]  # a raw stream has it
             if got is None:
                 raise BlockingIOError("it is not ready, and does not let one wait")
         except OSError as fault:
-            self.problem = f"reading stopped after {self.taken:,} bytes: {fault.strerror or fault}"
+            self.problem = f"reading stopped after {self.begin + self.taken:,} bytes: {fault.strerror or fault}"
             return 0
         self.taken += got
         return got
@@ -234,6 +265,16 @@ def _lines(piece: bytes, place: int) -> Iterator[tuple[int, bytes]]:
     for line in piece.split(b"\n"):
         yield place, line
         place += len(line) + 1
+
+
+def _next_line(stream: BinaryIO, place: int) -> int:
+    """Where the first line behind that place of a file begins; the end of the file where none does."""
+    stream.seek(place)
+    while piece := stream.read(_SMALL):
+        if found := piece.find(b"\n") + 1:
+            return place + found
+        place += len(piece)
+    return place
 
 
 def _whole_lines(first: bytes, fill: Fill) -> Iterator[tuple[int, memoryview]]:

@@ -26,6 +26,11 @@ _NEWLINE, _BLANK, _COMMA, _QUOTE, _BACKSLASH = b'\n ,"\\'
 Fill = Callable[[memoryview], int]
 
 
+def is_spread(first: bytes) -> bool:
+    """Whether a stream that begins so is brought to one record a line."""
+    return any(begins.match(first) for begins, _ in _BEGINS)
+
+
 def one_a_line(first: bytes, fill: Fill) -> tuple[bytes, Fill]:
     """The first bytes of a stream and what fills a buffer with those that follow; of any other stream as they are."""
     around = next((depth for begins, depth in _BEGINS if begins.match(first)), None)
