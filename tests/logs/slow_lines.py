@@ -110,7 +110,6 @@ def _with_host(line: str) -> str:
         if exim[0] or not TAGGED.fullmatch(rest):
             pid = f"[{exim['pid']}]" if exim["pid"] else ""
             return f"{time.rstrip()}{exim['zone'] or ' '}- exim{pid}: {rest[exim.end() :].lstrip()}"
-        return line
     if re.match(r"[^\s\[\]():<>]+(\[\d+\])?: ", rest, re.ASCII):
         return f"{time}- {rest}"
     return line
