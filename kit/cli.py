@@ -1,12 +1,15 @@
 """`kit …`: each command calls one public function and prints what a person needs, or with --json one document.
 
-Exit codes: 0 all well; 1 something to look at; 2 wrong use or unreadable input, and then standard output is empty.
+Exit codes: 0 all well; 1 something to look at; 2 wrong use or unreadable input, and then standard output is empty; 130 stopped.
 """
 
 from __future__ import annotations
 
 import io
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any, Final
 
@@ -40,17 +43,34 @@ class _Door(click.Group):
         found: click.Command = getattr(import_module(module), command)
         return found
 
+    def make_context(self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any) -> click.Context:
+        with _ending():  # --help and --version print and end here
+            return super().make_context(info_name, args, parent, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with _ending():
             return super().invoke(ctx)
-        except KitError as fault:
-            click.echo(f"kit: {fault}", err=True)
-            ctx.exit(2)
-        except (KeyboardInterrupt, click.Abort):
-            ctx.exit(130)  # Ctrl-C, as shells count it
-        except BrokenPipeError:
-            sys.stderr.close()  # the reader went away, as `| head` does; nobody is left to tell
-            ctx.exit(0)
+
+
+@contextmanager
+def _ending() -> Iterator[None]:
+    """Whatever cannot go on ends with its exit code, and one paragraph where there is somebody to read it."""
+    try:
+        yield
+    except KitError as fault:
+        click.echo(f"kit: {fault}", err=True)
+        raise click.exceptions.Exit(2) from fault
+    except (KeyboardInterrupt, click.Abort):
+        raise click.exceptions.Exit(130) from None  # Ctrl-C, as shells count it
+    except OSError as fault:
+        if fault.filename is not None:
+            raise  # about a file, which its reader should have told of; writing to a stream names none
+        with suppress(OSError, ValueError):  # what is still to be written would fail once more when Python ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(fault, BrokenPipeError):
+            raise click.exceptions.Exit(0) from None  # the reader went away, as `| head` does; nobody is left to tell
+        click.echo(f"kit: {fault.strerror or fault}: not all of it could be written", err=True)
+        raise click.exceptions.Exit(1) from fault
 
 
 @click.group(cls=_Door, context_settings={"help_option_names": ["-h", "--help"]})
