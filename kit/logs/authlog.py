@@ -20,7 +20,7 @@ from kit.logs.clock import Clock
 from kit.logs.columns import Attempts
 from kit.logs.join import Joiner
 from kit.logs.rotation import find_sources
-from kit.logs.scan import Batch, Scanner, timed
+from kit.logs.scan import Batch, Scanner, Tally, timed
 from kit.logs.source import Source
 from kit.logs.table import SCHEMA, Portion
 
@@ -49,6 +49,12 @@ class Coverage:
     not_understood: int
     undecodable: int
 
+    @classmethod
+    def of(cls, tally: Tally, attempts: int) -> Coverage:
+        """From the tally of the lines."""
+        numbers = {each.name: getattr(tally, each.name) for each in fields(cls) if each.name != "attempts"}
+        return cls(attempts=attempts, **numbers)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unknown:
@@ -56,6 +62,11 @@ class Unknown:
 
     count: int
     example: str
+
+    @classmethod
+    def of(cls, tally: Tally) -> tuple[Unknown, ...]:
+        """From the tally of the lines, the most frequent first."""
+        return tuple(cls(count=count, example=example) for count, example in sorted(tally.shapes.values(), key=lambda s: -s[0]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,11 +100,19 @@ class AuthLog:
     @cached_property
     def frame(self) -> pd.DataFrame:
         """The table as pandas has it: times aware in UTC, words as categories, integers nullable."""
-        import pandas as pd  # noqa: PLC0415 - half a second that only those who want a frame should pay
+        return to_frame(self.table)
 
-        nullable = {pa.int32(): pd.Int32Dtype()}
-        frame: pd.DataFrame = self.table.to_pandas(types_mapper=nullable.get)
-        return frame
+
+def to_frame(table: pa.Table) -> pd.DataFrame:
+    """A table of SCHEMA as pandas has it."""
+    import pandas as pd  # noqa: PLC0415 - half a second that only those who want a frame should pay
+
+    nullable = {pa.int32(): pd.Int32Dtype()}
+    frame: pd.DataFrame = table.to_pandas(types_mapper=nullable.get)
+    for name, column in frame.items():
+        if isinstance(column.dtype, pd.CategoricalDtype) and not len(column.cat.categories):  # of no words pandas makes objects
+            frame[name] = column.cat.set_categories(pd.Index([], dtype="str"))
+    return frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,21 +242,12 @@ class LogReader:
     @property
     def coverage(self) -> Coverage:
         """What became of every line."""
-        tally = self._scanner.tally
-        return Coverage(
-            lines=tally.lines,
-            attempts=self._attempts,
-            attempt_lines=tally.attempt_lines,
-            other=tally.other,
-            not_understood=tally.not_understood,
-            undecodable=tally.undecodable,
-        )
+        return Coverage.of(self._scanner.tally, self._attempts)
 
     @property
     def unknown(self) -> tuple[Unknown, ...]:
         """Shapes of lines that were not understood, the most frequent first."""
-        shapes = sorted(self._scanner.tally.shapes.values(), key=lambda s: -s[0])
-        return tuple(Unknown(count=count, example=example) for count, example in shapes)
+        return Unknown.of(self._scanner.tally)
 
     @property
     def time_anchor(self) -> tuple[str, ...]:

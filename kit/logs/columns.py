@@ -142,13 +142,21 @@ class Words:
         nothing: what stands for None, beside an empty text.
     """
 
-    __slots__ = ("_names", "_numbers", "_skip")
+    __slots__ = ("_names", "_nothing", "_numbers", "_skip")
 
     def __init__(self, nothing: Iterable[str] = ()) -> None:
-        empty = dict.fromkeys((None, "", *nothing), 0)
+        self._nothing = tuple(nothing)
+        empty = dict.fromkeys((None, "", *self._nothing), 0)
         self._skip = len(empty)
         self._numbers: defaultdict[str | None, int] = defaultdict(count(1).__next__, empty)
         self._names: list[str | None] = [None]
+
+    def __reduce__(self) -> tuple[type[Words], tuple[tuple[str, ...]], list[str | None]]:
+        """To another process go the texts."""
+        return Words, (self._nothing,), self.names()
+
+    def __setstate__(self, names: list[str | None]) -> None:
+        self.numbers(names)
 
     def number(self, text: str | None) -> int:
         """Its number; a new one where it is new."""
@@ -178,6 +186,13 @@ class Column:
         self.words = words
         self._which = array("i", bytes(4 * size))  # one number of it is read faster than one of numpy's
         self._view = np.frombuffer(self._which, np.int32)
+
+    def __reduce__(self) -> tuple[type[Column], tuple[Words, int], array[int]]:
+        """To another process go the words and their numbers; the view is of this process's memory."""
+        return Column, (self.words, len(self._which)), self._which
+
+    def __setstate__(self, which: array[int]) -> None:
+        self._view[:] = which
 
     def __getitem__(self, place: int) -> str | None:
         return self.words.name(self._which[place])

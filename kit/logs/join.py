@@ -139,6 +139,7 @@ class Joiner:
             takes = [repeat(texts) if isinstance(texts, str) or texts is None else texts for texts in map(said.get, _TAKES[role])]
             for given in zip(repeat(held), events.index.tolist(), *takes):
                 arguments[given[1]] = given
+        held.batch.events = ()
         untimely = held.set_times()
         handlers[untimely], alive[untimely] = None, 0
         return handlers.tolist(), arguments

@@ -54,11 +54,16 @@ def find_sources(paths: Iterable[str | os.PathLike[str]]) -> list[Source]:
             sources += _folder(Path(name))
         else:
             sources.append(_file(Path(name)))
+    return _once(in_order(sources))
+
+
+def in_order(sources: Iterable[Source]) -> list[Source]:
+    """Each series of rotated files oldest first, the series as they come."""
     place: dict[str, int] = {}
-    for source in sources:
-        place.setdefault(_series(source.name)[0], len(place))
-    sources.sort(key=lambda source: (place[(series := _series(source.name))[0]], *series[1:]))
-    return _once(sources)
+    by_series = [(_series(source.name), source) for source in sources]
+    for (stem, *_), _ in by_series:
+        place.setdefault(stem, len(place))
+    return [source for _, source in sorted(by_series, key=lambda each: (place[each[0][0]], *each[0][1:]))]
 
 
 def _file(path: Path) -> Source:
@@ -73,7 +78,7 @@ def _file(path: Path) -> Source:
     except OSError as fault:
         raise unreadable(str(path), fault) from fault
     modified = datetime.fromtimestamp(about.st_mtime, UTC)
-    return Source(name=str(path), path=path, modified=modified, size=about.st_size, named=_day(path.name))
+    return Source(name=str(path), path=path, modified=modified, size=about.st_size, named=day_of(path.name))
 
 
 def _folder(folder: Path) -> list[Source]:
@@ -158,7 +163,7 @@ def _series(name: str) -> tuple[str, int, tuple[int, ...]]:
     return _ENDING.sub("", stem[: turn.start()].rstrip("._-")), *key
 
 
-def _day(name: str) -> date | None:
+def day_of(name: str) -> date | None:
     """The day in a rotated file's name; the last one of its month where it names none."""
     turn = _TURN.search(_ENDING.sub("", name))
     if not turn or turn["number"]:

@@ -130,7 +130,8 @@ class Source:
 
     def _sampled(self) -> Iterator[tuple[int, bytes]]:
         with self._open() as stream:
-            size = os.fstat(stream.fileno()).st_size
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(0)
             if packing_of(stream.read(_MAGIC)):
                 # It cannot be entered in the middle.
                 again = replace(self, taken=0, problem=None)

@@ -65,6 +65,36 @@ def scan_piece(piece: Source, header: Header | None = None) -> Scanned:
     return Scanned(batches=batches, tally=scanner.tally, header=header, source=piece)
 
 
+class InOrder:
+    """What pieces hold, in the order of the log: the count of lines goes on from one to the next, and so do the names of columns.
+
+    Args:
+        tally: of all that was taken.
+    """
+
+    def __init__(self, tally: Tally) -> None:
+        self.tally = tally
+        self._header, self._lines = Header(), 0
+        self._problem = False
+
+    def take(self, scanned: Scanned) -> list[Batch]:
+        """The candidates of the next piece; none behind a place of its file that could not be read."""
+        if not scanned.source.begin:
+            self._header, self._lines, self._problem = Header(), 0, False
+        elif self._problem:
+            return []
+        elif self._header.known:  # in an earlier piece, which whoever scanned this one has not seen
+            scanned = scan_piece(replace(scanned.source, taken=0), self._header)
+        if scanned.header.known:
+            self._header = scanned.header
+        for batch in scanned.batches:
+            batch.numbers += self._lines
+        self._lines += scanned.tally.lines
+        self._problem = scanned.source.problem is not None
+        self.tally.add(scanned.tally)
+        return scanned.batches
+
+
 def scan_sources(sources: Sequence[Source], processes: int, tally: Tally) -> Iterator[tuple[int, Batch]]:
     """The candidates of files in order, each with the place of its file. The tally is complete when they have ended.
 
@@ -79,24 +109,13 @@ def scan_sources(sources: Sequence[Source], processes: int, tally: Tally) -> Ite
                 places.append(place)
                 yield piece
 
-    header, lines = Header(), 0
-    for found in scan_pieces(pieces(), processes):
-        scanned, place = found, places.popleft()
-        source = sources[place]
-        if source.problem:  # what follows the place that cannot be read
-            continue
-        if not scanned.source.begin:
-            header, lines = Header(), 0
-        elif header.known:  # it stands in an earlier piece, which the worker did not see
-            scanned = scan_piece(replace(scanned.source, taken=0), header)
-        header = scanned.header if scanned.header.known else header
-        for batch in scanned.batches:
-            batch.numbers += lines
+    in_order = InOrder(tally)
+    for scanned in scan_pieces(pieces(), processes):
+        source = sources[place := places.popleft()]
+        for batch in in_order.take(scanned):
             yield place, batch
-        lines += scanned.tally.lines
-        tally.add(scanned.tally)
         source.taken += scanned.source.taken
-        source.problem = scanned.source.problem
+        source.problem = source.problem or scanned.source.problem
 
 
 def scan_pieces(pieces: Iterable[Source], processes: int) -> Iterator[Scanned]:
