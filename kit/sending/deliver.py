@@ -67,11 +67,11 @@ def transaction(mail: Mail, offer: Offer, *, dry_run: bool = False, last: bool =
     pipelined = "PIPELINING" in offer.extensions
     end = Say("rset", b"RSET", "RSET") if dry_run else Say("data", b"DATA", "DATA")
     begun, answers, ended = yield from _open(_mail(mail, offer), [_rcpt(to) for to in mail.recipients], end, pipelined=pipelined)
-    if not good(begun):
+    if not good("mail", begun):
         answers = []
-    refusals: list[tuple[str, str | None, Reply]] = [] if good(begun) else [("mail", None, begun)]
-    refusals += [("rcpt", to, reply) for to, reply in zip(mail.recipients, answers, strict=False) if not good(reply)]
-    accepted = tuple(to for to, reply in zip(mail.recipients, answers, strict=False) if good(reply))
+    refusals: list[tuple[str, str | None, Reply]] = [] if good("mail", begun) else [("mail", None, begun)]
+    refusals += [("rcpt", to, reply) for to, reply in zip(mail.recipients, answers, strict=False) if not good("rcpt", reply)]
+    accepted = tuple(to for to, reply in zip(mail.recipients, answers, strict=False) if good("rcpt", reply))
     done = Delivered(accepted=accepted, rejected=tuple(to for to in mail.recipients if to not in accepted), refusals=tuple(refusals))
     if dry_run or ended is None:
         return done
@@ -92,14 +92,14 @@ def _open(mail: Say, recipients: Sequence[Say], end: Say, *, pipelined: bool) ->
         begun, *more = group.replies
         return begun, more[: len(recipients)], more[len(recipients)] if len(more) > len(recipients) else None
     begun = yield mail
-    if not good(begun):
+    if not good("mail", begun):
         return begun, [], None
     answers: list[Reply] = []
     for rcpt in recipients:
         answers += ((yield rcpt),)
         if answers[-1].code == 421:  # it hangs up (RFC 5321 section 3.8)
             return begun, answers, None
-    if not any(map(good, answers)) and end.name == "data":
+    if end.name == "data" and not any(good("rcpt", reply) for reply in answers):
         yield Say("rset", b"RSET", "RSET")
         return begun, answers, None
     return begun, answers, (yield end)
@@ -116,7 +116,7 @@ def _content(mail: Mail, *, goodbye: bool) -> Talk[Reply]:
 
 
 def _judge(done: Delivered, mail: Mail, reply: Reply) -> Delivered:
-    if good(reply):
+    if good("message", reply):
         return Delivered(accepted=done.accepted, rejected=done.rejected, queue_id=queue_id(reply), refusals=done.refusals)
     if 400 <= reply.code < 600:
         return Delivered(rejected=mail.recipients, refusals=(*done.refusals, ("data", None, reply)))

@@ -83,15 +83,28 @@ class Verdict:
         return self.remark if self.remark and self.remark.finding and (self.gave_up or self.reply.code == 235) else None
 
 
+# Where not every 2yz is a yes (RFC 5321 section 4.3.2; section 4.2.1 would take any as one). Whoever says yes to a message answers for
+# it from then on (section 4.2.5), so its yes has to be about mail: the 5 of 25z. A 221 is the yes to QUIT, a 235 to AUTH.
+_GOES_ON: Final = {
+    "banner": (220,),
+    "ehlo": (250,),
+    "helo": (250,),
+    "starttls": (220,),
+    "auth": (235, 334),
+    "data": (354,),
+    "message": range(250, 260),
+    "quit": (221,),
+}
+
 QUIT: Final = Say("quit", b"QUIT", "QUIT")
 Action = Listen | Say | Together | StartTls
 T = TypeVar("T")
 Talk = Generator[Action, Reply, T]
 
 
-def good(reply: Reply) -> bool:
-    """Did the command do what was asked (RFC 5321 section 4.2.1)?"""
-    return 200 <= reply.code < 300
+def good(name: str, reply: Reply) -> bool:
+    """Is it the reply to the step `name` that the talk goes on with?"""
+    return reply.code in _GOES_ON.get(name, range(200, 300))
 
 
 def greet() -> Talk[Reply]:

@@ -14,7 +14,7 @@ from typing import Final, Protocol, TypeVar
 
 from kit.model import Attempt, Finding, Reply, Step
 from kit.redact import Secret, mask
-from kit.sending.dialogue import Action, Say, StartTls, Talk, Together
+from kit.sending.dialogue import Action, Say, StartTls, Talk, Together, good
 from kit.sending.reply import codes, masked, oddities, parse_reply
 
 T = TypeVar("T")
@@ -101,9 +101,6 @@ _SOFTWARE: Final = {
     "Microsoft ESMTP": "exchange",
     "gsmtp": "gmail",
 }
-
-# The replies that let the talk go on, where not every 2yz and 3yz does.
-_GOES_ON: Final = {"banner": (220,), "ehlo": (250,), "helo": (250,), "starttls": (220,), "auth": (235, 334)}
 
 
 class Session:
@@ -227,7 +224,7 @@ class Session:
         step = Step(
             name=name,
             seconds=round(self._clock() - began, 6),
-            ok=broken is None and (reply is None or reply.code in _GOES_ON.get(name, range(200, 400))),
+            ok=broken is None and (reply is None or good(name, reply)),
             sent=sent,
             reply=reply,
             detail="; ".join(remark for remark in remarks if remark) or None,

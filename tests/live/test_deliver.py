@@ -124,7 +124,8 @@ def test_a_no_to_the_message_is_a_no_for_everybody(offer, where):
     assert [(stage, reply.code) for stage, _, reply in done.refusals] == [("data", 554)]
 
 
-@pytest.mark.parametrize("said", ["354 go on", "what?", "199 hm"])
+# RFC 5321 section 4.3.2: 250 is the yes to a message. 221 is that to QUIT, 235 to AUTH, 220 to STARTTLS, 214 to HELP.
+@pytest.mark.parametrize("said", ["354 go on", "what?", "199 hm", "221 2.0.0 Bye", "235 2.7.0 ok", "220 go", "214 see RFC 5321"])
 def test_an_answer_to_the_content_that_is_none_leaves_it_open(said):
     done, _ = play(a_mail(), PIPELINED, {"message": said})
     assert (done.accepted, done.rejected) == ((), ())

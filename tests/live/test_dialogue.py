@@ -20,7 +20,7 @@ import kit
 from kit.errors import PasswordInClear, UsageError
 from kit.model import Profile, Security, to_plain
 from kit.redact import Secret
-from kit.sending.dialogue import Listen, StartTls, Verdict, authenticate, ehlo, greet, quit_, starttls
+from kit.sending.dialogue import Listen, Say, StartTls, Verdict, authenticate, ehlo, greet, quit_, starttls
 from kit.sending.reply import Offer, ends_reply, masked, oddities, parse_offer, parse_reply
 from kit.sending.session import Break, Broken, Session, Tls
 from kit.sending.signin import choose_mechanism, sign_in
@@ -327,6 +327,36 @@ async def test_a_refused_starttls_brings_no_tls():
     await session.run(starttls(), Script(b"454 4.7.0 TLS not available"))
     assert [step.ok for step in session.steps] == [False]
     assert session.tls is None
+
+
+# RFC 5321 section 4.3.2, for AUTH RFC 4954 section 4, for STARTTLS RFC 3207 section 4: the yes to each, and another command's.
+@pytest.mark.parametrize(
+    ("name", "yes", "no"),
+    [
+        ("banner", "220", "250 354 421 554"),
+        ("ehlo", "250", "220 354 502"),
+        ("helo", "250", "220 354 502"),
+        ("starttls", "220", "250 354 454"),
+        ("auth", "235 334", "250 354 535"),
+        ("noop", "250", "334 354 421"),
+        ("mail", "250", "334 354 451 550"),
+        ("rcpt", "250 251 252", "334 354 450 550"),
+        ("data", "354", "221 250 334 503"),
+        ("message", "250", "221 235 354 451 554"),
+        ("rset", "250", "354 421 503"),
+        ("quit", "221", "250 354 502"),
+    ],
+)
+async def test_a_step_is_well_where_the_reply_is_the_one_to_its_own_command(name, yes, no):
+    async def well(code):
+        def talk():
+            yield Say(name, b"x", "x")
+
+        session = Session()
+        await session.run(talk(), Script(f"{code} x".encode()))
+        return session.steps[0].ok
+
+    assert [code for code in f"{yes} {no}".split() if await well(code)] == yes.split()
 
 
 async def test_a_broken_connection_leaves_the_failed_step_with_what_came():
