@@ -7,7 +7,8 @@
 
 One JSON line an event, on the disk before the step that could not be taken back: the content goes out only once the line that says so
 is safe. So a line without its end says nothing: what it tells of had not begun, or its message is in doubt already. What was handed
-over and has no answer is in doubt, and is named, never sent again. The content of a message is not kept, nor any secret.
+over and has no answer is in doubt, and is named, never sent again. The server's settings are kept, so that nothing but its name is needed
+to go on; the content of a message is not kept, nor any secret.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 
 from kit.auth.budget import budget_path
 from kit.errors import UnreadableInput, UsageError
-from kit.model import Cause, Finding, Severity
+from kit.model import Cause, Finding, Profile, Severity
+from kit.profiles import build_profile
 
 KEPT: Final = 30 * 86400.0  # seconds after its last line
 _NAME: Final = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{4}")
@@ -46,11 +48,12 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """What a series is of: whatever it takes to make its messages again.
+    """What a series is of: whatever it takes to make its messages again, and to come to its server.
 
     Attributes:
         target: as the user named it.
         account: whom the server counts.
+        profile: the server's settings, with absolute paths; None where only the target tells them.
         messages: how many.
         kind, subject, size, other, eml: as the user gave them.
     """
@@ -65,6 +68,7 @@ class Series:
     size: int | None = None
     other: str | None = None
     eml: str | None = None
+    profile: Profile | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,7 +308,8 @@ def _parse(line: bytes) -> dict[str, Any] | None:
 
 def _series(event: dict[str, Any] | None) -> Series:
     series = Series(**(event or {}))
-    return replace(series, messages=int(series.messages), recipients=tuple(map(str, series.recipients)))
+    profile = None if series.profile is None else build_profile(**cast("dict[str, Any]", series.profile))
+    return replace(series, messages=int(series.messages), recipients=tuple(map(str, series.recipients)), profile=profile)
 
 
 def _fold(entry: Entry, event: dict[str, Any]) -> Entry:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, replace
 from email.message import Message
+from functools import partial
 from pathlib import Path
+from ssl import SSLContext
 
-from kit.auth.budget import ATTEMPTS_AN_HOUR
+from kit.auth.budget import ATTEMPTS_AN_HOUR, is_local
 from kit.knowledge.findings import found
-from kit.model import Finding, Profile, SendResult, Step
+from kit.model import Cause, Finding, Profile, Security, SendResult, Severity, Step
 from kit.profiles import build_profile
 from kit.redact import Secret
 from kit.sending.approach import approach, hang_up, refusal
@@ -18,9 +20,11 @@ from kit.sending.findings import found_broken, found_odd
 from kit.sending.mail import Mail
 from kit.sending.mail import mail as as_mail
 from kit.sending.reach import open_wire
+from kit.sending.reply import Offer
 from kit.sending.session import Break, Broken, Session
 from kit.sending.signin import by_certificate, check_sign_in, sign_in
-from kit.sending.transport import tls_context
+from kit.sending.story import stopped
+from kit.sending.transport import Streams, tls_context
 
 
 async def send(
@@ -31,6 +35,7 @@ async def send(
     target: str | None = None,
     dry_run: bool = False,
     on_step: Callable[[Step], None] | None = None,
+    on_cut: Callable[[SendResult], None] | None = None,
     allow_clear: bool = False,
     gentle: bool = False,
     attempts_an_hour: int = ATTEMPTS_AN_HOUR,
@@ -45,6 +50,7 @@ async def send(
         target: what the operator called the server, where that was not the host.
         dry_run: stop before the content: the server is asked about sender and recipients only.
         on_step: is told of every step as it ends.
+        on_cut: is told what became of it by then, where it is cancelled or cannot go on.
         allow_clear: sign in without TLS too, where everyone on the way can read the password. The result says so.
         gentle: one connection only, to the first address.
         attempts_an_hour: how many sign-ins of this account may fail within an hour.
@@ -60,51 +66,79 @@ async def send(
     mail = message if isinstance(message, Mail) else as_mail(message)
     context = tls_context(profile)
     check_sign_in(profile, secret, allow_clear=allow_clear, attempts_an_hour=attempts_an_hour, budget=budget)
+    signing_in = partial(sign_in, allow_clear=allow_clear, attempts_an_hour=attempts_an_hour, budget=budget)
     session = Session(on_step=on_step, secrets=[secret] if secret else ())
     delivered = Delivered()
-    wire = None
+
+    def result(*more: Finding) -> SendResult:
+        return SendResult(
+            target=target or profile.name or profile.host,
+            host=profile.host,
+            port=profile.port,
+            security=profile.security,
+            steps=tuple(session.steps),
+            attempt=session.attempt,
+            findings=(*session.findings, *more, *mail.notes, *found_odd(session.steps, profile)),
+            message_id=mail.message_id,
+            queue_id=delivered.queue_id,
+            accepted=delivered.accepted,
+            rejected=delivered.rejected,
+            round_trips=session.round_trips,
+        )
+
     try:
-        wire = await open_wire(session, profile, context, gentle=gentle)
-        offer = await approach(session, wire, profile, wire.client)
-        if offer and (secret is not None or by_certificate(profile, secret, offer)):
-            signed_in = await sign_in(
-                session,
-                wire,
-                profile,
-                secret,
-                offer,
-                helo=wire.client,
-                allow_clear=allow_clear,
-                attempts_an_hour=attempts_an_hour,
-                budget=budget,
-            )
-            offer = offer if signed_in else None
-        if offer and (lack := unfit(mail, offer, profile)):
-            session.findings.append(lack)
-        elif offer:
-            delivered = await session.run(transaction(mail, offer, dry_run=dry_run), wire)
-            session.findings += outcome(delivered, mail, profile, dry_run=dry_run)
-        await hang_up(session, wire)
+        wire, offer = await enter(session, profile, secret, context, signing_in, gentle=gentle)
+        try:
+            if offer and (lack := unfit(mail, offer, profile)):
+                session.findings.append(lack)
+            elif offer:
+                delivered = await session.run(transaction(mail, offer, dry_run=dry_run), wire)
+                session.findings += outcome(delivered, mail, profile, dry_run=dry_run)
+            await hang_up(session, wire)
+        finally:
+            await wire.close()
     except Broken as broken:
         session.findings.append(found_lost(broken, session.steps[-1], mail, profile))
-    finally:
-        if wire:
-            await wire.close()
-    session.findings += (*mail.notes, *found_odd(session.steps, profile))
-    return SendResult(
-        target=target or profile.name or profile.host,
-        host=profile.host,
-        port=profile.port,
-        security=profile.security,
-        steps=tuple(session.steps),
-        attempt=session.attempt,
-        findings=tuple(session.findings),
-        message_id=mail.message_id,
-        queue_id=delivered.queue_id,
-        accepted=delivered.accepted,
-        rejected=delivered.rejected,
-        round_trips=session.round_trips,
-    )
+    except BaseException:
+        if on_cut:
+            on_cut(result(*([] if delivered != Delivered() else [found_cut(mail, session.steps, profile)])))
+        raise
+    return result()
+
+
+async def enter(
+    session: Session,
+    profile: Profile,
+    secret: Secret | None,
+    context: SSLContext,
+    signing_in: Callable[..., Awaitable[bool]],
+    *,
+    gentle: bool,
+) -> tuple[Streams, Offer | None]:
+    """An open connection, signed in where that is meant; and what the server offers there, None where it lets nobody send.
+
+    Raises:
+        Broken: it ended before.
+        BudgetSpent, PasswordInClear, UsageError: as `sign_in` does.
+    """
+    wire = await open_wire(session, profile, context, gentle=gentle)
+    try:
+        offer = await approach(session, wire, profile, wire.client)
+        signs_in = secret is not None or by_certificate(profile, secret, offer)
+        if profile.security is Security.NONE and is_local(profile.host) and not signs_in and profile.user is None:
+            session.findings = [_on_this_machine(finding) for finding in session.findings]
+        if offer and signs_in and not await signing_in(session, wire, profile, secret, offer, helo=wire.client):
+            offer = None
+    except BaseException:
+        await wire.close()
+        raise
+    return wire, offer
+
+
+def _on_this_machine(finding: Finding) -> Finding:
+    """Without a password, and where nobody else is on the way, no TLS is no fault."""
+    unencrypted = finding.cause is Cause.TLS_REQUIRED and finding.severity is Severity.WARNING
+    return replace(finding, severity=Severity.NOTE) if unencrypted else finding
 
 
 def outcome(delivered: Delivered, mail: Mail, profile: Profile, *, dry_run: bool = False) -> list[Finding]:
@@ -128,6 +162,12 @@ def found_lost(broken: Broken, step: Step, mail: Mail, profile: Profile) -> Find
     """Why the connection came to its end; where the content had gone out by then, that the server may have it all the same."""
     gone = step.name == "message" and broken.why is not Break.SPOKE_FIRST
     return _perhaps(mail, step.detail, profile) if gone else found_broken(broken, step, profile)
+
+
+def found_cut(mail: Mail, steps: Sequence[Step], profile: Profile) -> Finding:
+    """What to say of a message whose sending was cut short after these steps."""
+    unheard = bool(steps) and steps[-1].name == "message" and steps[-1].reply is None
+    return _perhaps(mail, None, profile) if unheard else stopped(mail, steps, profile)
 
 
 def _perhaps(mail: Mail, heard: str | None, profile: Profile) -> Finding:

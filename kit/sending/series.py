@@ -2,7 +2,7 @@
 
 Sent again is what the server asked to have later, once, and what it cannot have seen. A message whose content went out and that has no
 answer is in doubt and left alone. Where a connection ends, the next one goes on; but one on which nothing was settled is the last, and so
-is one that a sign-in failed on.
+is one that a sign-in failed on, or that the server would have signed in or encrypted first: that says nothing of the messages.
 """
 
 from __future__ import annotations
@@ -21,18 +21,17 @@ from kit.auth.budget import ATTEMPTS_AN_HOUR
 from kit.model import Attempt, Cause, Finding, Profile, Reply, Severity, Step
 from kit.profiles import build_profile
 from kit.redact import Secret
-from kit.sending.approach import approach, hang_up
+from kit.sending.approach import hang_up, refusal
 from kit.sending.deliver import Delivered, transaction, unfit
 from kit.sending.dialogue import Say, Talk, Together
 from kit.sending.findings import found_broken, found_odd
 from kit.sending.journal import Entry, Journal, State, found_in_doubt
 from kit.sending.mail import Mail
 from kit.sending.pace import Pace, duration, parse_limits
-from kit.sending.reach import open_wire
 from kit.sending.reply import Offer
-from kit.sending.send import outcome
+from kit.sending.send import enter, outcome
 from kit.sending.session import Broken, Session
-from kit.sending.signin import by_certificate, check_sign_in, sign_in
+from kit.sending.signin import check_sign_in, sign_in
 from kit.sending.transport import Streams, tls_context
 
 MOST_TRIES: Final = 2  # what was put off so often is given up
@@ -40,6 +39,9 @@ LATER: Final = (
     300.0  # seconds, where the server names no time: most greylisting is over then. A queue waits longer (RFC 5321 section 4.5.4.1)
 )
 LONGEST_WAIT: Final = 3600.0  # seconds; what has to wait longer stays in the journal
+# Refusals of whoever asks, not of what is sent (RFC 4954 section 6; 421: RFC 5321 section 3.8): another message would hear the same.
+_OF_SESSION: Final = (Cause.NOT_AUTHENTICATED, Cause.TLS_REQUIRED, Cause.METHOD_DISABLED, Cause.ACCOUNT_BLOCKED)
+_CODES_OF_SESSION: Final = (421, 530, 534, 535, 538)
 _IDLE: Final = 60.0  # seconds: a longer wait is not spent on an open connection
 _WAIT: Final = re.compile(
     r"(?i)\b(?:again|retry|wait|back|return|later|after|[gd]r[ea]ylist\w{0,3}|deferred)\b[^0-9]{0,40}"
@@ -95,6 +97,7 @@ async def send_series(
     on_step: Callable[[Step], None] | None = None,
     on_entry: Callable[[Entry], None] | None = None,
     on_wait: Callable[[float], None] | None = None,
+    on_cut: Callable[[SeriesResult], None] | None = None,
     allow_clear: bool = False,
     gentle: bool = False,
     attempts_an_hour: int = ATTEMPTS_AN_HOUR,
@@ -111,6 +114,7 @@ async def send_series(
         on_step: is told of every step as it ends.
         on_entry: is told of every message as something becomes of it.
         on_wait: is told of every pause before it begins, in seconds.
+        on_cut: is told what became of it by then, where it is cancelled or cannot go on.
         allow_clear: see `secret`.
         gentle: see `secret`.
         attempts_an_hour: see `secret`.
@@ -138,6 +142,10 @@ async def send_series(
             if not on:
                 break
         await run.hang_up()
+    except BaseException:
+        if on_cut:
+            on_cut(run.result())
+        raise
     finally:
         await run.close()
     return run.result()
@@ -178,32 +186,21 @@ class _Run:
             return False
         if not await line.deliver(mail, entry, self.journal, self.pace, self.profile, last=len(self.journal.left) == 1):
             await self.close()
-        return line.settled > 0
+        return line.settled > 0 and not line.refused
 
     async def _connect(self) -> _Line | None:
         session = Session(on_step=self.on_step, secrets=[self.secret] if self.secret else ())
         self.sessions.append(session)
-        wire = None
         try:
-            wire = await open_wire(session, self.profile, self.context, gentle=self.gentle)
-            offer = await approach(session, wire, self.profile, wire.client)
-            if offer and await self._may_send(session, wire, offer):
+            wire, offer = await enter(session, self.profile, self.secret, self.context, self.signing_in, gentle=self.gentle)
+            if offer:
                 ehlo = next(step.reply for step in reversed(session.steps) if step.name in ("ehlo", "helo") and step.reply)
-                line, wire = _Line(session, wire, offer, parse_limits(ehlo).mails), None
-                return line
+                return _Line(session, wire, offer, parse_limits(ehlo).mails)
             await hang_up(session, wire)
+            await wire.close()
         except Broken as broken:
             session.findings.append(found_broken(broken, session.steps[-1], self.profile))
-        finally:
-            if wire:
-                await wire.close()
         return None
-
-    async def _may_send(self, session: Session, wire: Streams, offer: Offer) -> bool:
-        """Signed in, where that is meant."""
-        if self.secret is None and not by_certificate(self.profile, self.secret, offer):
-            return True
-        return await self.signing_in(session, wire, self.profile, self.secret, offer, helo=wire.client)
 
     async def hang_up(self) -> None:
         """QUIT, where there is somebody to say it to."""
@@ -238,12 +235,14 @@ class _Line:
 
     Attributes:
         settled: how many messages have an answer that says what became of them.
+        refused: the server will have none, from whoever has come so far.
     """
 
     def __init__(self, session: Session, wire: Streams, offer: Offer, most: int | None) -> None:
         self.session = session
         self.wire = wire
         self.settled = 0
+        self.refused = False
         self._offer = offer
         self._most = most
         self._mails = 0
@@ -272,8 +271,13 @@ class _Line:
             session.findings += [each for each in outcome(delivered, mail, profile) if each.severity is not Severity.OK]
             if delivered.unclear:
                 return False
-            _conclude(journal, entry, mail, delivered, pace)
-            self.settled += 1
+            answer = self._of_session(delivered, profile)
+            if answer is None or entry != journal.entries[number - 1]:  # what was handed over must not stay in doubt
+                _conclude(journal, entry, mail, delivered, pace, of_session=answer is not None)
+            elif answer.code == 421:
+                pace.back_off(wait_named_by(answer) or LATER)
+            self.settled += answer is None
+            self.refused = answer is not None and answer.code != 421
             if not (delivered.accepted or self.spent):
                 await session.run(_reset(), self.wire)  # the envelope may still be open
         except Broken as broken:
@@ -282,6 +286,14 @@ class _Line:
         finally:
             pace.settle()
         return True
+
+    def _of_session(self, delivered: Delivered, profile: Profile) -> Reply | None:
+        """The answer that is not about the message, where there is one."""
+        causes = _OF_SESSION if self.session.attempt else (*_OF_SESSION, Cause.RELAY_DENIED)
+        for stage, _, reply in () if delivered.accepted else delivered.refusals:
+            if reply.code in _CODES_OF_SESSION or (reply.code >= 500 and refusal(reply, stage, profile).cause in causes):
+                return reply
+        return None
 
 
 def _telling(talk: Talk[Delivered], hand_over: Callable[[], None]) -> Talk[Delivered]:
@@ -302,18 +314,18 @@ def _reset() -> Talk[Reply]:
     return (yield Say("rset", b"RSET", "RSET"))
 
 
-def _conclude(journal: Journal, entry: Entry, mail: Mail, delivered: Delivered, pace: Pace) -> None:
-    """Recipient by recipient: has it, gets it later, or does not get it."""
+def _conclude(journal: Journal, entry: Entry, mail: Mail, delivered: Delivered, pace: Pace, *, of_session: bool) -> None:
+    """Recipient by recipient: has it, gets it later, or does not get it. What was said of the session is no answer to any of them."""
     whole = next((reply for stage, _, reply in delivered.refusals if stage != "rcpt"), None)
     answers = {recipient: reply for _, recipient, reply in delivered.refusals if recipient}
     open_ = {to: answers.get(to, whole) for to in mail.recipients if to not in delivered.accepted}
     # Where a connection ended before somebody's turn there is no answer.
-    later = [to for to, reply in open_.items() if reply is None or 400 <= reply.code < 500]
+    later = [to for to, reply in open_.items() if of_session or reply is None or 400 <= reply.code < 500]
     code = 250 if delivered.accepted else next((reply.code for _, _, reply in reversed(delivered.refusals)), 0)
     wait = max((wait_named_by(reply) or 0.0 for _, _, reply in delivered.refusals), default=0.0) or LATER
     state = State.ACCEPTED if delivered.accepted else State.REFUSED
     until = None
-    if later and entry.tries + 1 < MOST_TRIES:
+    if later and (of_session or entry.tries + 1 < MOST_TRIES):
         state, until = State.LATER, _now() + timedelta(seconds=wait)
         if whole and 400 <= whole.code < 500:  # it was about the account, not about one recipient
             pace.back_off(wait)
@@ -331,10 +343,11 @@ def _conclude(journal: Journal, entry: Entry, mail: Mail, delivered: Delivered, 
 
 
 def _found_too_many(journal: Journal, wait: float) -> Finding:
+    at = (_now() + timedelta(seconds=wait)).astimezone()
     return Finding(
         cause=Cause.TOO_MANY,
         severity=Severity.WARNING,
-        title=f"Of {len(journal.entries)} messages {len(journal.left)} are left: the next may go in {duration(wait)}",
+        title=f"Not sent yet: {len(journal.left)} of {len(journal.entries)}. The next may go at {at:%Y-%m-%d %H:%M}, in {duration(wait)}",
         next_step=f"Go on with the series {journal.name} then; nothing is sent twice.",
     )
 

@@ -423,3 +423,49 @@ def test_queue_ids(reply, expected):
 def test_the_content_ends_with_a_line_end():
     # Else aiosmtplib would add one, and SIZE would be short by two.
     assert mail(build_test_message("a@example.com", ["b@example.com"], body="no end")).content.endswith(b"\r\n")
+
+
+# ---------------------------------------------------------------------------------------- cut short
+
+
+@pytest.mark.parametrize(
+    ("until", "said"),
+    [
+        ("EHLO", "nothing was sent"),
+        ("RCPT", "nothing was sent"),
+        (".", "perhaps the server took it"),
+        ("QUIT", "The server took the message"),
+    ],
+)
+async def test_whatever_cuts_it_short_it_says_what_became_of_the_message(tmp_path, until, said):
+    reached = asyncio.Event()
+
+    class Silent(Script):
+        async def _say(self, key, writer):
+            if key != until:
+                return await super()._say(key, writer)
+            reached.set()
+            await asyncio.sleep(1)
+            return False
+
+    script = Silent({})
+    async with await asyncio.start_server(script, "127.0.0.1", 0) as server:
+        profile = Profile(host="127.0.0.1", port=server.sockets[0].getsockname()[1], security=Security.NONE)
+        cut: list[SendResult] = []
+        message = build_test_message("anna@example.com", ["ben@example.net"])
+        task = asyncio.create_task(send(profile, message, budget=tmp_path / "budget", on_cut=cut.append))
+        await reached.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    (result,) = cut
+    (finding,) = [finding for finding in result.findings if said in finding.title]
+    assert (f"Message-ID: {result.message_id}" in finding.evidence) is (until == ".")
+    assert len(result.steps) == {"EHLO": 3, "RCPT": 5, ".": 7, "QUIT": 8}[until]
+
+
+async def test_without_tls_on_this_machine_and_without_a_user_is_worth_a_note_only(sent):
+    for change, severity in ({"user": None}, Severity.NOTE), ({}, Severity.WARNING):
+        _, result = await sent(change=change)
+        (finding,) = [finding for finding in result.findings if finding.cause is Cause.TLS_REQUIRED]
+        assert finding.severity is severity

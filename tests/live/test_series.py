@@ -7,13 +7,13 @@ import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from kit.errors import BudgetSpent, UnreadableInput
-from kit.model import Cause, Outcome, Profile, Reply, Security
+from kit.model import Cause, Outcome, Profile, Reply, Security, Severity
 from kit.redact import Secret
 from kit.sending.journal import Journal, Series, State
 from kit.sending.mail import Mail, mail
@@ -22,7 +22,7 @@ from kit.sending.pace import Limit, Pace
 from kit.sending.reply import parse_reply
 from kit.sending.series import SeriesResult, send_series, wait_named_by
 
-HANGUP = None
+HANGUP, MUTE = None, "says nothing until the other side goes"
 ANNA = "anna@example.com"
 EHLO = "250-mail.example.com\r\n250-SIZE 10240000\r\n250 AUTH PLAIN"
 PIPELINING = EHLO.replace("250 AUTH", "250-PIPELINING\r\n250 AUTH")
@@ -41,6 +41,7 @@ class Scripted:
         self.took: list[int] = []
         self.heard: list[list[str]] = []
         self.times: list[float] = []
+        self.muted = asyncio.Event()
 
     def _answer(self, line: str, envelope: list[str]) -> str | None:
         word = line.partition(" ")[0]
@@ -63,6 +64,10 @@ class Scripted:
         line, envelope = "banner", []
         try:
             while (answer := self._answer(line, envelope)) is not HANGUP:
+                if answer == MUTE:
+                    self.muted.set()
+                    await reader.read()
+                    return
                 writer.write(f"{answer}\r\n".encode())
                 await writer.drain()
                 if line == "QUIT" or (answer.startswith("421") and "slowly" not in answer):
@@ -160,7 +165,10 @@ async def test_what_would_have_to_wait_for_hours_is_left_in_the_journal_and_that
         result = await run(profile, 5, pace=pace)
         assert states(result) == ["accepted"] * 2 + ["planned"] * 3
         (finding,) = [each for each in result.findings if each.cause is Cause.TOO_MANY]
-        assert finding.title == "Of 5 messages 3 are left: the next may go in 24 h"
+        # The day is said, as it is another one; to the minute, by the clock on the wall.
+        tomorrow = datetime.now().astimezone() + timedelta(days=1)
+        at = re.fullmatch(r"Not sent yet: 3 of 5\. The next may go at (\S+ \S+), in 24 h", finding.title)[1]
+        assert abs(datetime.strptime(at, "%Y-%m-%d %H:%M").astimezone() - tomorrow) < timedelta(minutes=2)
         assert result.name in finding.next_step
         assert script.heard[0][-1] == "QUIT"
         await run(profile, name=result.name)
@@ -282,6 +290,61 @@ async def test_a_sign_in_that_fails_ends_it(run):
             await run(profile, secret=Secret("pass phrase"), allow_clear=True, name=result.name)
 
 
+@pytest.mark.parametrize(
+    "answers",
+    [
+        # Exchange Online and Gmail to who has not signed in, Postfix to who has no TLS, at MAIL; RFC 4954 section 6.
+        {"MAIL": "530 5.7.57 Client not authenticated to send mail. [LO2P265CA0001.GBRP265.PROD.OUTLOOK.COM]"},
+        {
+            "MAIL": "530-5.7.0 Authentication Required. For more information, go to\r\n530 5.7.0 https://support.google.com/mail/?p=WantAuthError"
+        },
+        {"MAIL": "530 5.7.0 Must issue a STARTTLS command first"},
+        {"MAIL": "535 5.7.8 Sign in first"},
+        # Sendmail and qmail say so in words only; Postfix knows at RCPT only that nobody signed in.
+        {"MAIL": "550 5.7.1 Authentication required"},
+        {"RCPT": "554 5.7.1 <ben@example.net>: Relay access denied"},
+        {"MAIL": "421 4.3.2 Service shutting down"},
+        {"RCPT": "421 4.7.0 Too many errors"},
+        {"EHLO": "550 5.7.1 Go away"},
+        {"DATA": "530 5.7.0 Authentication required"},
+    ],
+)
+@pytest.mark.parametrize("pipelining", [False, True])
+async def test_a_refusal_of_whoever_asks_ends_it_and_no_message_is_given_up(run, answers, pipelining):
+    async with serving(**({"EHLO": PIPELINING if pipelining else EHLO} | answers)) as (script, profile):
+        result = await run(profile, 3)
+        assert states(result) == ["planned"] * 3
+        assert script.said("MAIL") <= 1
+        assert len(script.heard) == 1
+        assert [finding for finding in result.findings if finding.severity in (Severity.ERROR, Severity.WARNING) and finding.evidence]
+        script.answers |= {"EHLO": [EHLO], "MAIL": ["250 Ok"], "RCPT": ["250 Ok"], "DATA": ["354 Go on"]}
+        result = await run(profile, name=result.name)
+    assert states(result) == ["accepted"] * 3
+    assert script.took == [1, 2, 3]
+
+
+@pytest.mark.parametrize("answer", ["530 5.7.0 Sign in first", "421 4.3.2 Shutting down"])
+async def test_after_the_content_too_it_is_no_answer_to_the_message(run, answer):
+    async with serving(DOT=[answer, "250 Ok"]) as (script, profile):
+        result = await run(profile, 2)
+    assert states(result) == ["later", "planned"]
+    assert script.said("MAIL") == 1
+
+
+async def test_a_session_that_is_no_longer_signed_in_ends_it_however_much_went_before(run):
+    async with serving(MAIL=["250 Ok", "530 5.7.0 Authentication required", "250 Ok"]) as (script, profile):
+        result = await run(profile, 3)
+    assert states(result) == ["accepted", "planned", "planned"]
+    assert (script.said("MAIL"), script.heard[0][-1]) == (2, "QUIT")
+
+
+async def test_where_nobody_signed_in_a_recipient_that_is_taken_is_not_held_back_by_one_that_is_not(run):
+    async with serving(**{"RCPT TO:<far@": "554 5.7.1 Relay access denied"}) as (script, profile):
+        result = await run(profile, 2, to=("near@example.net", "far@example.net"))
+    assert states(result) == ["accepted"] * 2
+    assert script.took == [1, 2]
+
+
 async def test_what_the_server_cannot_take_is_not_offered_to_it(run):
     async with serving(EHLO="250-mail.example.com\r\n250 SIZE 100") as (script, profile):
         result = await run(profile, 2)
@@ -348,6 +411,20 @@ async def test_cancelled_in_the_middle_it_can_go_on(run, tmp_path):
         result = await run(profile, name=path.stem)
     assert states(result) == ["accepted"] * 5
     assert script.took == [1, 2, 3, 4, 5]
+
+
+async def test_cut_short_after_the_content_it_says_what_is_in_doubt(run):
+    async with serving(DOT=["250 Ok", MUTE]) as (script, profile):
+        cut: list[SeriesResult] = []
+        task = asyncio.create_task(run(profile, 3, on_cut=cut.append))
+        await script.muted.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    (result,) = cut
+    assert states(result) == ["accepted", "handed-over", "planned"]
+    (doubt,) = [finding for finding in result.findings if "Message 2 of the series" in finding.title]
+    assert f"Message-ID: {result.entries[1].message_id}" in doubt.evidence
 
 
 async def test_where_the_journal_cannot_be_written_no_content_goes_out(run, monkeypatch):
