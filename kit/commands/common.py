@@ -26,12 +26,17 @@ def print_json(document: Any) -> None:
     click.echo(json.dumps(to_plain(document), indent=2))
 
 
-def finish(all_well: bool) -> NoReturn:
-    """End with the exit code that says whether there is something to look at."""
-    click.get_current_context().exit(0 if all_well else 1)
+def finish(all_well: bool, *, stopped: bool = False) -> NoReturn:
+    """End with the exit code that says whether there is something to look at, or that it was stopped."""
+    click.get_current_context().exit(130 if stopped else 0 if all_well else 1)
 
 
-def conclude(result: CheckResult, *, as_json: bool, **more: object) -> NoReturn:
+def number(count: int, what: str) -> str:
+    """`1 message`, `2 messages`."""
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
+def conclude(result: CheckResult, *, as_json: bool, stopped: bool = False, **more: object) -> NoReturn:
     """What came of it, as one document or in words; and the exit code."""
     from kit.checks.text import findings_text
     from kit.model import SendResult
@@ -41,8 +46,8 @@ def conclude(result: CheckResult, *, as_json: bool, **more: object) -> NoReturn:
     else:
         click.echo("\n" + findings_text(result.findings))
         if isinstance(result, SendResult) and any(step.name == "message" for step in result.steps):
-            click.echo(f"\n  Message-ID {result.message_id}, {result.round_trips} round trips")
-    finish(all_well=result.ok)
+            click.echo(f"\n  Message-ID {result.message_id}, {number(result.round_trips, 'round trip')}")
+    finish(all_well=result.ok, stopped=stopped)
 
 
 def password_from_stdin() -> Secret:
@@ -51,7 +56,7 @@ def password_from_stdin() -> Secret:
     Raises:
         UsageError: there is none, or it cannot be a password.
     """
-    line = sys.stdin.buffer.readline(4097)
+    line = sys.stdin.buffer.readline(4097) if sys.stdin else b""
     try:
         text = line.decode("utf-8-sig").rstrip("\r\n")
     except UnicodeDecodeError:
@@ -139,23 +144,39 @@ def find_target(target: str, *, ask_third_parties: bool, **options: Unpack[Optio
     return found.profile(**options), found
 
 
-def find_secret(profile: Profile, *, password_stdin: bool) -> Secret | None:
+def find_secret(profile: Profile, *, password_stdin: bool, needed: bool = False) -> Secret | None:
     """The password for this profile: from standard input, the vault, or a prompt on a terminal; None where there is none.
 
+    Args:
+        profile: whose it is.
+        password_stdin: it was promised on standard input.
+        needed: where the profile names who signs in, there is one, or somebody at a terminal has said that there is none.
+
     Raises:
-        UsageError: one was promised on standard input, and is not there or belongs to nobody.
+        UsageError: one was promised on standard input, and is not there or belongs to nobody; or it is needed.
     """
     if password_stdin:
         if profile.user is None:
             raise UsageError("a password belongs to a user, and none is named", where="--password-stdin", next_step="Add --user")
         return password_from_stdin()
-    if profile.user is None or profile.security is Security.NONE or profile.mechanism == "EXTERNAL":
-        return None  # nobody is asked for what could not be sent
-    from kit.auth.vault import get_secret
-
-    secret = get_secret(profile)
+    if profile.user is None or profile.mechanism == "EXTERNAL":
+        return None
     # Whoever shows a certificate and has a password beside it names the mechanism for it.
-    if secret is None and sys.stdin.isatty() and (profile.cert_file is None or profile.mechanism):
-        question = f"Password of {profile.user} (Enter alone: no sign-in)"
-        secret = Secret(click.prompt(question, hide_input=True, default="", show_default=False, err=True))
-    return secret or None
+    by_password = profile.cert_file is None or profile.mechanism is not None
+    if profile.security is not Security.NONE:  # nobody is asked for what could not be sent
+        from kit.auth.vault import get_secret
+
+        secret = get_secret(profile)
+        if secret is None and by_password and sys.stdin and sys.stdin.isatty():
+            question = f"Password of {profile.user} (Enter alone: no sign-in)"
+            return Secret(click.prompt(question, hide_input=True, default="", show_default=False, err=True)) or None
+        if secret:
+            return secret
+    if needed and by_password:
+        raise UsageError(
+            "there is no password for this user",
+            where=profile.user,
+            next_step="Give it with --password-stdin, at a terminal, or once to the vault (kit profile add). "
+            "For mail without a sign-in name the host and --from, and no user",
+        )
+    return None

@@ -78,7 +78,7 @@ async def send(
             security=profile.security,
             steps=tuple(session.steps),
             attempt=session.attempt,
-            findings=(*session.findings, *more, *mail.notes, *found_odd(session.steps, profile)),
+            findings=(*session.findings, *mail.notes, *found_odd(session.steps, profile), *more),
             message_id=mail.message_id,
             queue_id=delivered.queue_id,
             accepted=delivered.accepted,

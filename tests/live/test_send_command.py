@@ -6,7 +6,11 @@ import asyncio
 import json
 import os
 import re
+import signal
 import sys
+from base64 import b64encode
+from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -25,14 +29,16 @@ def pki(tmp_path_factory) -> Pki:
 
 @pytest.fixture
 def kit_send(tmp_path):
-    async def run(*args: str, stdin: str = "") -> tuple[int, str, str]:
+    async def run(*args: str, stdin: str = "", started=None, stdout=None) -> tuple[int, str, str]:
         env = os.environ | {"KIT_STATE_DIR": str(tmp_path), "KIT_CONFIG_DIR": str(tmp_path), "PYTHONUTF8": "1"}
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "kit", "send", *args, stdin=pipe, stdout=pipe, stderr=pipe, env=env
+            sys.executable, "-m", "kit", "send", *args, stdin=pipe, stdout=stdout or pipe, stderr=pipe, env=env
         )
+        if started:
+            started(process)
         out, err = await asyncio.wait_for(process.communicate(stdin.encode()), 30)
-        return process.returncode or 0, out.decode(), err.decode()
+        return process.returncode or 0, (out or b"").decode(), err.decode()
 
     return run
 
@@ -90,7 +96,7 @@ async def test_a_dry_run_needs_no_password(kit_send):
         code, out, _ = await kit_send(*place, "--from", "anna@example.com", "--to", "ben@example.net", "--dry-run")
     assert "DATA" not in script.heard
     assert "would take the message" in out
-    assert code == 1  # for the connection without TLS
+    assert code == 0  # nobody signs in, and nobody else is on the way
 
 
 async def test_a_closed_port_is_exit_code_1(kit_send):
@@ -112,6 +118,17 @@ async def test_a_closed_port_is_exit_code_1(kit_send):
         (("127.0.0.1", "--from", "anna@example.com", "--to", "ben@example.net", "--port", "70000"), "65535"),
         (("127.0.0.1", "--user", "anna@example.com", "--to", "ben@example.net", "--password-stdin"), "--password-stdin"),
         (("127.0.0.1", "--user", "anna@example.com", "--to", "ben@example.net", "--mechanism", "NTLM"), "NTLM"),
+        # Who names a user means to sign in: without a password, and without a terminal to ask for it at, nothing goes out unsigned.
+        (("127.0.0.1", "--user", "anna@example.com", "--to", "ben@example.net"), "--password-stdin"),
+        (("127.0.0.1", "--user", "anna@example.com", "--to", "ben@example.net", "--security", "none"), "--password-stdin"),
+        (("127.0.0.1", "--user", "anna@example.com", "--to", "ben@example.net", "--count", "2"), "--password-stdin"),
+        (("127.0.0.1", "--from", "anna@example.com", "--to", "ben@example.net", "--size", "0"), "--size"),
+        (("127.0.0.1", "--from", "anna@example.com", "--to", "ben@example.net", "--size", "0k"), "--size"),
+        (("127.0.0.1", "--from", "anna@example.com", "--to", "ben@example.net", "--resume", ""), "--resume"),
+        (("127.0.0.1", "--from", "anna@example.com", "--to", "ben@example.net", "--count", "101"), "--most 101"),
+        (("127.0.0.1", "--from", "anna@example.com", "--to", "ben@example.net", "--count", "6", "--most", "5"), "5 messages at most"),
+        (("--to", "ben@example.net", "--from", "anna@example.com"), "TARGET"),
+        (("--resume", "20261124-120000-0000"), "no series"),
     ],
 )
 async def test_wrong_use_is_exit_code_2_with_an_empty_standard_output(kit_send, args, said):
@@ -180,11 +197,156 @@ async def test_a_series_that_was_refused_says_how_to_go_on_and_goes_on(kit_send)
     code, out, err, _ = await in_sandbox(kit_send, "--to", "ben@example.test", "--count", "2", password="wrong")
     assert code == 1
     assert "2 not sent" in out
-    name = re.search(r"--resume (\S+)", err)[1]
-    code, out, err, sandbox = await in_sandbox(kit_send, "--resume", name)
-    assert (code, out) == (2, "")  # another port is another account
-    assert "another account" in err
-    assert not sandbox.messages
+    name = re.search(r"kit send --resume (\S+) --password-stdin\n", err)[1]
+    for beside in (("--user", "you@example.test", "--port", "9"), ("127.0.0.1", "--user", "eve@example.test"), ("localhost",)):
+        code, out, err = await kit_send("--resume", name, "--password-stdin", *beside, stdin="x\n")
+        assert (code, out) == (2, "")
+        assert "another account" in err
+
+
+async def test_a_series_goes_on_with_the_settings_it_began_with(kit_send, pki, monkeypatch, tmp_path):
+    """Nothing is said a second time but where the password comes from; not even the folder is the same."""
+    refused = STARTTLS_OFFERED | {"AUTH": "535 5.7.8 no"}
+    monkeypatch.chdir(pki.folder)
+    async with served(refused, starttls=pki.server()) as (script, profile):
+        place = ("127.0.0.1", "--port", str(profile.port), "--ca", Path(pki.ca_file).name, "--user", "anna@example.com")
+        series = ("--to", "ben@example.net", "--count", "2", "--kind", "html", "--mechanism", "LOGIN", "--password-stdin")
+        code, out, err = await kit_send(*place, *series, stdin="hunter2!\n")
+        assert (code, "2 not sent" in out) == (1, True)
+        command = re.search(r"Go on with: kit send (.*)", err)[1].split()
+        monkeypatch.chdir(tmp_path)
+        script.answers |= STARTTLS_OFFERED | {
+            "AUTH": "334 VXNlcm5hbWU6",
+            b64encode(b"anna@example.com").decode().upper(): "334 UGFzc3dvcmQ6",
+            b64encode(b"hunter2!").decode().upper(): "235 2.7.0 Yes",
+        }
+        code, out, err = await kit_send(*command[:2], stdin="hunter2!\n")
+        assert (code, out) == (2, "")  # without the password it does not go on
+        assert "--password-stdin" in err
+        assert script.connections == 1
+        code, out, err = await kit_send(*command, stdin="hunter2!\n")
+    assert (code, err) == (0, "")
+    assert "2 messages: 2 taken" in out
+    assert "AUTH LOGIN" in script.heard
+    assert b"multipart/alternative" in script.content
+    assert all("hunter2!" not in path.read_text("latin-1") for path in tmp_path.rglob("*.jsonl"))
+
+
+def muted(script, key: str, *, after: int = 0) -> asyncio.Event:
+    """Lets the server of `script` fall silent where it would answer `key`, after so many answers. Set once it has."""
+    say, silent, answered = script._say, asyncio.Event(), 0
+
+    async def answer(what, writer):
+        nonlocal answered
+        answered += what == key
+        if what != key or answered <= after:
+            return await say(what, writer)
+        silent.set()
+        await asyncio.sleep(1)
+        return False
+
+    script._say = answer
+    return silent
+
+
+def ending(silent: asyncio.Event, how: int):
+    """Sends a process the signal once the server is silent."""
+
+    def started(process) -> None:
+        async def end() -> None:
+            await silent.wait()
+            process.send_signal(how)
+
+        process.ending = asyncio.create_task(end())
+
+    return started
+
+
+@pytest.mark.needs("linux")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("shape", [[], ["--json"], ["--quiet"]])
+@pytest.mark.parametrize("until", ["RCPT", "."])
+async def test_stopped_it_says_what_became_of_the_message(kit_send, shape, until, how):
+    async with served() as (script, profile):
+        silent = muted(script, until)
+
+        place = ("127.0.0.1", "--port", str(profile.port), "--security", "none", "--from", "anna@example.com", "--to", "ben@example.net")
+        code, out, err = await kit_send(*place, *shape, started=ending(silent, how))
+    assert code == 130
+    assert "Traceback" not in err
+    told = err if shape == ["--quiet"] else out
+    assert (out if shape == ["--quiet"] else err) == ""
+    if until == "RCPT":
+        assert "nothing was sent" in told
+        assert "Message-ID: <" not in told
+    else:
+        assert "perhaps the server took it" in told
+        message_id = re.search(rb"Message-ID: (<.+>)", script.content)[1].decode()
+        assert f"Message-ID: {message_id}" in told
+    if shape == ["--json"]:
+        assert list(json.loads(out)) == KEYS + MORE
+
+
+@pytest.mark.needs("linux")
+@pytest.mark.parametrize("shape", [[], ["--json"], ["--quiet"]])
+async def test_a_series_that_is_stopped_names_what_is_in_doubt_and_how_to_go_on(kit_send, shape):
+    async with served() as (script, profile):
+        silent = muted(script, ".", after=1)
+
+        place = ("127.0.0.1", "--port", str(profile.port), "--security", "none", "--from", "anna@example.com", "--to", "ben@example.net")
+        code, out, err = await kit_send(*place, "--count", "3", *shape, started=ending(silent, signal.SIGINT))
+    message_id = re.search(rb"Message-ID: (<.+>)", script.content)[1].decode()
+    assert code == 130
+    assert re.search(r"1 not sent yet\. Go on with: kit send --resume [0-9a-f-]+\n$", err)
+    assert f"Message-ID: {message_id}" in (err if shape == ["--quiet"] else out)
+    if shape == ["--json"]:
+        assert [entry["state"] for entry in json.loads(out)["entries"]] == ["accepted", "handed-over", "planned"]
+    elif not shape:
+        assert "3 messages: 1 taken, 1 in doubt, 1 not sent" in out
+
+
+async def test_quiet_is_silent_about_a_relay_on_this_machine_that_wants_no_tls(kit_send):
+    async with served() as (_, profile):
+        place = ("127.0.0.1", "--port", str(profile.port), "--security", "none", "--from", "anna@example.com", "--to", "ben@example.net")
+        assert await kit_send(*place, "--quiet") == (0, "", "")
+
+
+async def test_quiet_names_what_is_in_doubt_before_all_else_and_never_says_to_send_it_again(kit_send):
+    answers = {"RCPT TO:<no@": "550 5.1.1 Unknown", ".": None}
+    async with served(answers) as (script, profile):
+        place = ("127.0.0.1", "--port", str(profile.port), "--security", "none", "--from", "anna@example.com")
+        code, out, err = await kit_send(*place, "--to", "no@example.net", "--to", "ben@example.net", "--quiet")
+    message_id = re.search(rb"Message-ID: (<.+>)", script.content)[1].decode()
+    assert (code, out) == (1, "")
+    (paragraph,) = err.splitlines()
+    assert paragraph.startswith("kit send 127.0.0.1: The message was under way and no clear answer came")
+    assert f"(Message-ID: {message_id})" in paragraph
+    assert "--quiet" not in paragraph
+
+
+@pytest.mark.needs("linux")
+async def test_where_nobody_reads_any_more_the_message_goes_out_all_the_same(kit_send):
+    async with served() as (script, profile):
+        place = ("127.0.0.1", "--port", str(profile.port), "--security", "none", "--from", "anna@example.com", "--to", "ben@example.net")
+        with open("/dev/full", "w") as full:  # noqa: ASYNC230, PTH123 - a device
+            code, _, err = await kit_send(*place, stdout=full)
+    assert script.content
+    assert code == 1
+    assert "The server took the message" in err
+    assert "No space left on device" in err
+
+
+def test_a_line_about_a_message_is_in_plain_words_and_a_wait_has_its_day():
+    from kit.commands.send import _entry_line
+    from kit.sending.journal import Entry, State
+
+    tomorrow = datetime.now().astimezone() + timedelta(days=1)
+    later = Entry(number=2, state=State.LATER, until=tomorrow.timestamp())
+    assert _entry_line(later, 3) == f"  2/3 put off until {tomorrow:%Y-%m-%d %H:%M:%S}"
+    assert _entry_line(Entry(number=1, state=State.HANDED_OVER), 3) == "  1/3 in doubt"
+    assert _entry_line(Entry(number=1), 3) == "  1/3 not sent"
+    assert _entry_line(Entry(number=3, state=State.ACCEPTED, queue_id="4C0", rejected=("a@b",)), 3) == "  3/3 taken, 4C0; not for a@b"
+    assert _entry_line(Entry(number=3, state=State.REFUSED, code=550), 3) == "  3/3 refused, 550"
 
 
 async def test_a_series_takes_no_second_description(kit_send):
