@@ -108,6 +108,35 @@ _GIVEAWAYS: Final = tuple(
 )
 _WORDS: Final = tuple(word for words, _ in _GIVEAWAYS for word in words)
 
+# --- what may be one ---------------------------------------------------------------------------------------------
+
+# In words that nobody has understood yet, a password may stand anywhere. Each keeps its first group and hides the rest of its match.
+_CALLED: Final = r"(?<![A-Za-z])(?i:pass(?:word|wd|wort|code|phrase)?|pwd|pw|kennwort|mot de passe|contrase[ñn]a|senha|wachtwoord)"
+_GUESSES: Final = tuple(
+    re.compile(pattern, re.MULTILINE)
+    for pattern in (
+        # pass "hunter2", up to the quote that nothing of a word follows.
+        rf"({_CALLED}(?:['\"]?[ \t]?[:=]>?[ \t]?|[ \t])(?P<quote>\\{{0,3}}['\"]))(?!\\{{0,3}}['\"]|\[hidden\]).+?(?=(?P=quote)(?!\w)|$)",
+        rf"({_CALLED}[ \t]?[:=][ \t]{{0,4}})(?!\[hidden\]|<hidden>)[^\s'\"]\S*",
+        # password hunter2: no word of prose.
+        rf"({_CALLED}[ \t]{{1,4}})(?=[^\s\d]*\d)(?=[^\sA-Za-z]*[A-Za-z])[^\s@<>()\[\]]{{3,}}(?![^\s<>()\[\]])",
+        # (ann/hunter2), and neither (256/256), (mx/192.0.2.7) nor (TLSv1.3/TLS_AES_256_GCM_SHA384).
+        r"(\((?!\d+/\d)[\w.@+-]{1,64}/)(?![\dA-F.:]+\)|[A-Z][A-Z0-9_-]*\))[^\s()].*?(?=\)(?!\w)|$)",
+        # What the password file holds: saslauthd -d prints it where a password is wrong ("auth_shadow: pw mismatch: '…' != '…'").
+        r"(pw mismatch: ').+(?=')",
+        r"(\$(?:[1567y]|2[abxy]?|gy|apr1|md5|sha1|argon2[id]{1,2})\$)[\w./$=,+-]{4,}",
+        r"(\{(?:[A-Z0-9]{1,16}-)?(?:CRYPT|S?SHA\d{0,3}|S?MD5|PLAIN|CLEARTEXT)\})[^\s'\"]+",
+        # MailEnable: command, what the client sent, what it was answered, with a tab between.
+        r"((?<![A-Za-z])AUTH\t)(?!\d+\t)[A-Za-z0-9+/]{2,}={0,2}(?=[\t\r]|$)",
+    )
+)
+# A word of base64, with letters of either case as no other word has them, that is no challenge (334) nor part of a longer one.
+_WORD_OF_BASE64: Final = re.compile(
+    r"(?<![A-Za-z0-9+/=_.?@-])(?<!334 )(?=[A-Z0-9+/]*[a-z])(?=[A-Z]?[a-z]*[A-Z0-9+/])[A-Za-z0-9+/]{6,}={0,2}(?![A-Za-z0-9+/=_.?@-])"
+)
+_DIVIDERS: Final = dict.fromkeys((0, 1))
+_PROMPT: Final = re.compile(rb"(?i)(?:user ?name|user|login|password):?[ \0]*")
+
 
 def mask(text: str, secrets: Iterable[Secret] = ()) -> str:
     """`text` without its secrets.
@@ -115,25 +144,32 @@ def mask(text: str, secrets: Iterable[Secret] = ()) -> str:
     Known secrets are hidden wherever they stand: as they are, in JSON, HTML, a URL or a Python literal, and in
     base64 at any of its three alignments (so inside an AUTH PLAIN blob too). One of fewer than four characters is
     hidden only where it stands alone: masking every `a` would tell it. What merely looks like a credential is hidden
-    by its surroundings. Length and shape of what was hidden are not kept.
+    by its surroundings, and so is what may well be one: a quoted word behind `pass`, base64 of plain text. Length and shape
+    of what was hidden are not kept.
     """
     spellings = [spelling for secret in secrets for spelling in _spellings(secret.reveal())]
     if spellings:
         text = re.sub("|".join(sorted(spellings, key=len, reverse=True)), MASKED, text)
-    return _hide_giveaways(text)
+    text = _hide_giveaways(text)
+    for guess in _GUESSES:
+        text = guess.sub(_all_but_the_first_group, text)
+    return _WORD_OF_BASE64.sub(_unless_harmless, text)
 
 
 def mask_lines(lines: Sequence[str]) -> list[str]:
-    """`mask` of each line, at the cost of one pass over all where hardly any of them gives something away."""
+    """Each line without what looks like a secret, at the cost of one pass over all where hardly any gives something away.
+
+    For lines that were understood: there is no guessing at what else may be one.
+    """
     text = "\n".join(lines).encode("utf-8", "surrogatepass").lower()
     found = _word_finder()(text)
     if found and text.count(b"\n") >= len(lines):
-        return [mask(line) for line in lines]  # a line that holds a line end cannot be found again by counting them
+        return [_hide_giveaways(line) for line in lines]  # a line that holds a line end cannot be found again by counting them
     masked, number, position = list(lines), 0, 0
     for _, start, _ in found:
         number += text.count(b"\n", position, start)
         position = start
-        masked[number] = mask(masked[number])
+        masked[number] = _hide_giveaways(masked[number])
     return masked
 
 
@@ -164,6 +200,23 @@ def _hide_giveaways(text: str) -> str:
                 text = "".join((*pieces, text[done:]))
                 lowered = _lower(text)
     return text
+
+
+def _all_but_the_first_group(found: re.Match[str]) -> str:
+    return found[1] + MASKED
+
+
+def _unless_harmless(found: re.Match[str]) -> str:
+    """MASKED for base64 of plain text, as an AUTH dialogue has it: fields divided by NUL or Ctrl-A. What ends with the text may be cut."""
+    word = found[0]
+    if found.end() == len(found.string):
+        word = word[: len(word) // 4 * 4]
+    try:
+        plain = base64.b64decode(word, validate=True)
+        text = plain.decode().translate(_DIVIDERS)
+    except ValueError:
+        return found[0]
+    return MASKED if text.isprintable() and not _PROMPT.fullmatch(plain) else found[0]
 
 
 def _lower(text: str) -> str:

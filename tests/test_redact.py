@@ -215,9 +215,34 @@ GIVEAWAYS = [
     ("api-key: k-123", "k-123"),
     ("smtp://ann:hunter2@mx.example.com:587", "hunter2"),
 ]
+# In words that no server known to the kit writes: what a password may look like, wherever it stands.
+GUESSES = [
+    ('thing[1]: login of ann failed, pass "hunter2"', "hunter2"),
+    ("thing[1]: login of ann failed, pass 'it's' given", "it's"),
+    ("thing[1]: login of ann failed, pass 'hunt", "hunt"),  # cut off
+    ("{'user': 'ann', 'pass': 'hunter2'}", "hunter2"),
+    ('{"MESSAGE":"login of ann failed, pass \\"hunter2\\""}', "hunter2"),
+    ("thing[1]: bad password hunter2 for ann", "hunter2"),
+    ("Anmeldung von ann fehlgeschlagen, Passwort: geheim", "geheim"),
+    ("Anmeldung fehlgeschlagen (Kennwort 'ge heim')", "ge heim"),
+    ("identifiant ann, mot de passe : sésame", "sésame"),
+    ("thing[1]: login failed (ann/hunter2) from 192.0.2.7", "hunter2"),
+    ("thing[1]: login failed (ann@example.com/hun ter)2)", "hun ter)2"),
+    ("thing[1]: login failed (ann/hunt", "hunt"),
+    ("imapd: AUTH LOGIN failed: aHVudGVyMg== for ann", "aHVudGVyMg=="),
+    ("imapd: AUTH PLAIN response AGFubgBodW50ZXIy is wrong", "AGFubgBodW50ZXIy"),
+    ("imapd: AUTH PLAIN response AGFubgBodW50ZXI", "AGFubgBodW50ZXI"),
+    # MailEnable's SMTP activity log: a tab between the columns
+    ("11/24/26 12:00:01\tSMTP-IN\tC4D9.MAI\t1016\t192.0.2.7\tAUTH\tYW5u\t334 UGFzc3dvcmQ6\t18\t10", "YW5u"),
+    ("11/24/26 12:00:01\tSMTP-IN\tC4D9.MAI\t1016\t192.0.2.7\tAUTH\tbfxsbGVy\t535 Invalid Username or Password\t34\t14", "bfxsbGVy"),
+    # saslauthd -d, auth_shadow.c: what /etc/shadow has, also as crypt(3) of old wrote it
+    ("saslauthd[9]: DEBUG: auth_shadow: pw mismatch: 'ab1Lq9Uz8Xk2c' != 'ab7tYv5PqLd0E'", "ab1Lq9Uz8Xk2c' != 'ab7tYv5PqLd0E"),
+    ("login: hash $6$saltsalt$qFmFH.bQmmtXzyBY0s9v7Oicd2z4XSIecDzlB5KiA2 of ann", "saltsalt$qFmFH.bQmmtXzyBY0s9v7Oicd2z4XSIecDzlB5KiA2"),
+    ("login: compared {SSHA256}LUgtYWxsb3dlZC1oZXJl with another", "LUgtYWxsb3dlZC1oZXJl"),
+]
 
 
-@pytest.mark.parametrize(("line", "secret"), GIVEAWAYS)
+@pytest.mark.parametrize(("line", "secret"), GIVEAWAYS + GUESSES)
 def test_a_credential_is_known_by_its_surroundings(line, secret):
     masked = mask(line)
     assert secret not in masked
@@ -264,6 +289,12 @@ ORDINARY = [
     "https://mx.example.com:587/path?a@b and 2001:db8::1://",
     "kit send scanner --to ann@example.com --password-stdin",
     "Passwords: see the vault",
+    "TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits), (TLSv1.3/TLS_AES_256_GCM_SHA384), (mx/192.0.2.7)",
+    "postfix/smtpd[12]: warning: unknown[203.0.113.9]: SASL LOGIN authentication failed: VXNlcm5hbWU6",
+    "334 PDE4OTYuNjk3MTcwOTUyQHBvc3RvZmZpY2UuZXhhbXBsZS5uZXQ+",
+    "password mismatch for ann2, wrong password, the password is too old, pass the salt",
+    "dovecot: auth: passwd-file(lena@example.test,198.51.100.20,<Q5H/8gVh47LGM2QU>): Password mismatch",
+    "authentication Authentication AUTHENTICATION mechanism unavailable SHA256 annotations",
     'password=""',
     "password:",
     "Ünïcödé İstanbul ſ K",
@@ -281,6 +312,25 @@ def test_every_kind_of_giveaway_has_its_example():
     for words, pattern in redact._GIVEAWAYS:
         hits = [line for line, _ in GIVEAWAYS for word in words if (at := line.lower().find(word)) >= 0 and pattern.match(line, at)]
         assert hits, pattern.pattern
+
+
+def test_every_guess_has_its_example():
+    for pattern in redact._GUESSES:
+        assert any(pattern.search(line) for line, _ in GUESSES), pattern.pattern
+
+
+@given(
+    user=st.from_regex(r"[a-z]{1,12}(@example\.com)?", fullmatch=True),
+    password=st.text(st.characters(max_codepoint=0x24F, exclude_categories=["C", "Z"]), min_size=4, max_size=24),
+)
+@pytest.mark.parametrize(
+    "saying", ["sign-in refused: {}", "AUTH LOGIN failed, client said {}", "auth: <{}> is wrong", "auth: [{}]", '"auth":"{}"']
+)
+def test_base64_of_a_password_is_hidden_in_whatever_words(saying, user, password):
+    for fields in (password, f"\0{user}\0{password}", f"user={user}\x01auth=Bearer {password}\x01\x01"):
+        blob = base64.b64encode(fields.encode()).decode()
+        assume(re.search("[a-z]", blob) and re.search("[A-Z0-9]", blob))
+        assert blob not in mask(saying.format(blob))
 
 
 # --- many lines ------------------------------------------------------------------------------------------------
@@ -352,6 +402,27 @@ UNITS = [
     "#011",
     ",cmd: ",
     "decoded response",
+    "pass ",
+    "pass '",
+    'pass "a" ',
+    "pass \\\\\\",
+    "pw: ",
+    "password a",
+    "password 1",
+    "mot de passe",
+    "(a/",
+    "(a/b",
+    "(a",
+    "$6$",
+    "$6$a",
+    "{SSHA}",
+    "{A1",
+    "AUTH\t",
+    "AUTH\ta",
+    "pw mismatch: '",
+    "aHVudGVy",
+    "YW5u ",
+    "bG9nZ2Vk/",
     "a",
     "A1",
     " ",

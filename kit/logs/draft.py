@@ -9,6 +9,7 @@ from typing import Final
 
 from kit.logs.classes import envelope, suspicion
 from kit.logs.envelope import canonical
+from kit.redact import MASKED
 
 _TAGGED: Final = re.compile(envelope(r"[^\s\[\]:]{1,64}") + "(?P<message>.*)", re.ASCII | re.DOTALL)
 _IP: Final = r"(?:\d{1,3}\.){3}\d{1,3}|[0-9A-Fa-f]{0,4}:[0-9A-Fa-f.:]{2,40}"
@@ -18,6 +19,7 @@ _PARTS: Final = re.compile(
     rf"|(?P<client_ip>(?<![\w.:-])(?:{_IP})(?![\w:-]))"
     r"|(?P<user>(?<=user=<)[^>]*|(?<=user=)(?!<)[^\s,;]+|(?<=username=)[^\s,;]+|(?<![\w@])[\w.+-]+@[\w.-]+)"
     r"|(?P<mechanism>\b(?:PLAIN|LOGIN|CRAM-MD5|DIGEST-MD5|SCRAM-SHA-\d+|XOAUTH2|OAUTHBEARER|EXTERNAL|NTLM|GSSAPI)\b)"
+    rf"|(?P<hidden>{re.escape(MASKED)})"
     r"|(?P<angled><[^>]*>)|(?P<quoted>\"[^\"]*\"|'[^']*')|(?P<hexadecimal>\b(?=[0-9A-Fa-f]*\d)[0-9A-Fa-f]{8,}\b)|(?P<number>\d+)"
 )
 _STANDS_FOR: Final = {
@@ -25,6 +27,7 @@ _STANDS_FOR: Final = {
     "client_ip": r"(?P<client_ip>[0-9A-Fa-f.:]{2,45})",
     "user": r"(?P<user>[^\s,;<>]{0,300})",
     "mechanism": r"(?P<mechanism>[A-Z0-9_-]{1,32})",
+    "hidden": r".{1,300}",
     "angled": r"<[^>\n]{0,300}>",
     "quoted": r"""["'][^"'\n]{0,300}["']""",
     "hexadecimal": r"[0-9A-Fa-f]{8,64}",

@@ -15,6 +15,7 @@ from kit.cli import main
 from kit.logs.authlog import LogReader, collect
 from kit.logs.classes import _line_class, envelope, line_classes
 from kit.logs.draft import draft
+from kit.redact import MASKED
 
 TODAY = date(2026, 11, 24)
 LINES = {
@@ -65,3 +66,28 @@ def test_verbose_prints_it(tmp_path):
     assert said.exit_code == 1
     assert 'needle = " login refused for "' in said.stdout
     assert "[[class]]" not in CliRunner().invoke(main, ["logs", str(path)]).stdout
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        'login of ann failed, pass "{}" from 192.0.2.7',
+        "login failed (ann/{}) from 192.0.2.7",
+        "login failed, Passwort: {}",
+    ],
+)
+def test_a_password_in_words_that_are_not_known_is_neither_shown_nor_drafted(tmp_path, message):
+    path = tmp_path / "mail.log"
+    path.write_text(
+        "".join(f"2026-11-03T08:12:4{i}Z mx thing[7]: {message.format(word)}\n" for i, word in enumerate(("hunter2", "geheim"))), "utf-8"
+    )
+    for option in ("--verbose", "--json"):
+        said = CliRunner().invoke(main, ["logs", str(path), option]).stdout
+        assert MASKED in said
+        assert "hunter2" not in said
+        assert "geheim" not in said
+    # The draft still catches what it was made of, whatever the password.
+    example = collect(LogReader(path)).unknown[0].example
+    (entry,) = tomllib.loads(draft(example, today=TODAY))["class"]
+    log = collect(LogReader(path, classes=(*line_classes(), _line_class(entry, {"software": "draft"}, "draft"))))
+    assert (log.coverage.attempt_lines, log.coverage.not_understood) == (2, 0)
