@@ -39,7 +39,13 @@ def _forget(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 )
 @click.option("--verbose", is_flag=True, help="For lines that were not understood, draft the line class that would catch them.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-@click.option("-o", "output", type=click.Path(path_type=Path), metavar="FILE", help="Every attempt into FILE: .parquet, .csv or .jsonl.")
+@click.option(
+    "-o",
+    "output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Every attempt into FILE: .parquet, .csv or .jsonl. Of what is there, only an earlier one is replaced.",
+)
 def logs_command(
     *,
     paths: tuple[str, ...],
@@ -81,6 +87,6 @@ def logs_command(
     if as_json:
         print_json(to_document(reader, summary))
     else:
-        click.echo(report(reader, summary, verbose=verbose))
+        click.echo(report(reader, summary, verbose=verbose, written=output))
     coverage = reader.coverage
     finish(all_well=not (reader.problems or coverage.not_understood or coverage.undecodable))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,6 +17,10 @@ from kit.errors import KitError, UsageError
 from kit.logs.table import SCHEMA
 
 Write = Callable[[pa.Table], None]
+_MARKS: Final = {"time", "outcome", "cause", "client_ip"}
+"""Columns that tell an export, also of another version."""
+_LONGEST: Final = 1 << 20
+"""Bytes of a line that are looked at for them."""
 
 
 @contextmanager
@@ -23,24 +28,29 @@ def open_export(path: Path, logs: Iterable[Path] = ()) -> Iterator[Write]:
     """A function that adds tables of SCHEMA to the file. Only its owner may read it, for it holds users' names.
 
     Args:
-        path: the file; one that is there is replaced.
-        logs: what is being read, and must not be.
+        path: the file. An earlier export, or an empty file, is replaced, as who exports every night expects; anything else that is there
+            is not, as it can only be a mistake.
+        logs: what is being read, and must not be replaced.
 
     Raises:
-        UsageError: the ending is none of WRITERS, the folder takes no file, or the file is one of the logs.
+        UsageError: the ending is none of FORMATS, the folder takes no file, or the file is one of the logs, or something else.
     """
-    writer = WRITERS.get(path.suffix.lower())
-    if writer is None:
-        raise UsageError("the ending names no format", where=str(path), next_step=f"Let the name end with one of {', '.join(WRITERS)}")
+    path = path.resolve()  # where it is a link, the file that it names
+    form = FORMATS.get(path.suffix.lower())
+    if form is None:
+        raise UsageError("the ending names no format", where=str(path), next_step=f"Let the name end with one of {', '.join(FORMATS)}")
     if path.is_dir():
         raise UsageError("is a folder", where=str(path), next_step="Give the name of a file")
     if path.exists() and any(log.exists() and path.samefile(log) for log in logs):
         raise UsageError("is a log that is being read", where=str(path), next_step="Give the name of another file")
     temporary = None
     try:
+        if path.exists() and not (path.is_file() and (path.stat().st_size == 0 or form.columns(path) >= _MARKS)):
+            step = "Give another name, or take that file away"
+            raise UsageError("is there already, and no earlier export of attempts", where=str(path), next_step=step)
         number, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
         os.close(number)
-        with writer(temporary) as write:
+        with form.write(temporary) as write:
             yield write
         Path(temporary).replace(path)
     except KitError:  # the log cannot be read: an OSError too, and none of ours here
@@ -54,6 +64,13 @@ def open_export(path: Path, logs: Iterable[Path] = ()) -> Iterator[Write]:
                 Path(temporary).unlink()
 
 
+class _Format(NamedTuple):
+    """How to write a file, and which columns one that is there has."""
+
+    write: Callable[[str], AbstractContextManager[Write]]
+    columns: Callable[[Path], set[str]]
+
+
 @contextmanager
 def _parquet(path: str) -> Iterator[Write]:
     import pyarrow.parquet as pq  # noqa: PLC0415 - only who writes Parquet pays for it
@@ -64,6 +81,15 @@ def _parquet(path: str) -> Iterator[Write]:
         yield writer.write_table
 
 
+def _parquet_columns(path: Path) -> set[str]:
+    import pyarrow.parquet as pq  # noqa: PLC0415 - the same
+
+    try:
+        return set(pq.read_schema(path).names)
+    except pa.ArrowInvalid:
+        return set()
+
+
 @contextmanager
 def _csv(path: str) -> Iterator[Write]:
     import pyarrow.csv as pc_csv  # noqa: PLC0415 - the same
@@ -71,6 +97,10 @@ def _csv(path: str) -> Iterator[Write]:
     plain = pa.schema([pa.field(f.name, pa.string() if pa.types.is_dictionary(f.type) else f.type) for f in SCHEMA])
     with pc_csv.CSVWriter(path, plain) as writer:
         yield lambda table: writer.write_table(_no_formulas(table.cast(plain)))
+
+
+def _csv_columns(path: Path) -> set[str]:
+    return {name.strip('"') for name in _first_line(path).decode("utf-8", "replace").split(",")}
 
 
 def _no_formulas(table: pa.Table) -> pa.Table:
@@ -94,4 +124,21 @@ def _json_lines(path: str) -> Iterator[Write]:
         yield write
 
 
-WRITERS: Final[dict[str, Callable[[str], AbstractContextManager[Write]]]] = {".parquet": _parquet, ".csv": _csv, ".jsonl": _json_lines}
+def _json_columns(path: Path) -> set[str]:
+    try:
+        row = json.loads(_first_line(path))
+    except ValueError:
+        return set()
+    return set(row) if isinstance(row, dict) else set()
+
+
+def _first_line(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.readline(_LONGEST).rstrip()
+
+
+FORMATS: Final = {
+    ".parquet": _Format(_parquet, _parquet_columns),
+    ".csv": _Format(_csv, _csv_columns),
+    ".jsonl": _Format(_json_lines, _json_columns),
+}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 from kit.knowledge.load import load_table
@@ -24,13 +25,25 @@ def printable(text: str, limit: int = _WIDTH) -> str:
     return shown if len(shown) <= limit else shown[: limit - 3] + "..."
 
 
-def report(reader: LogReader, summary: Summary, *, verbose: bool = False) -> str:
-    """The text for a reader whose tables have all been taken, and their totals; `verbose` drafts line classes for what was not understood."""
+def counted(number: int, noun: str) -> str:
+    """`1 line`, `2,000 lines`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def report(reader: LogReader, summary: Summary, *, verbose: bool = False, written: Path | None = None) -> str:
+    """The text for a reader whose tables have all been taken, and their totals.
+
+    Args:
+        reader: what was read.
+        summary: of its tables.
+        verbose: whether to draft line classes for what was not understood.
+        written: the file that has the attempts.
+    """
     parts = [_head(reader, summary)]
     if summary.attempts:
         parts += [_causes(summary), _subjects("Who is failing", "user", "from", summary.users(TOP), summary), _services(summary)]
         parts.insert(3, _subjects("Where failures come from", "address", "users", summary.addresses(TOP), summary))
-    parts += [_coverage(reader), *(_drafts(reader) if verbose else ()), _next(reader, summary)]
+    parts += [_coverage(reader), *(_drafts(reader) if verbose else ()), _next(reader, summary, written)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -49,10 +62,10 @@ def to_document(reader: LogReader, summary: Summary) -> dict[str, Any]:
 def _head(reader: LogReader, summary: Summary) -> str:
     total = reader.coverage.attempts
     if summary.period is None:
-        return f"None of the {total:,} attempts to sign in fits." if total else "No attempt to sign in."
+        return f"No attempt to sign in fits, of {total:,}." if total else "No attempt to sign in."
     first, last = summary.period
     fitting = f" (of {total:,}; the others do not fit)" if total != summary.attempts else ""
-    lines = [f"{summary.attempts:,} attempts to sign in{fitting}, {first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S} UTC", ""]
+    lines = [f"{counted(summary.attempts, 'attempt')} to sign in{fitting}, {first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S} UTC", ""]
     lines += [f"{count:>10,}  {_share(count, summary.attempts)}  {name}" for name, count in summary.outcomes.items()]
     return "\n".join(lines)
 
@@ -85,14 +98,14 @@ def _services(summary: Summary) -> str:
 
 def _coverage(reader: LogReader) -> str:
     c = reader.coverage
-    total = f"{c.lines:,} lines: {c.attempts:,} attempts from {c.attempt_lines:,}, {c.other:,} other"
+    total = f"{counted(c.lines, 'line')}: {counted(c.attempts, 'attempt')} from {c.attempt_lines:,}, {c.other:,} other"
     lines = [f"{total}, {c.not_understood:,} not understood, {c.undecodable:,} no UTF-8"]
     if reader.unknown:
-        lines += ["", "They look like authentication, and the kit does not know their shape:"]
+        lines += ["", "What looks like authentication, in shapes that the kit does not know:"]
         lines += [f"{u.count:>10,}  {printable(u.example, _WIDTH - 12)}" for u in reader.unknown[:_EXAMPLES]]
         if len(reader.unknown) > _EXAMPLES:
             lines.append(
-                f"{'':>10}  ... and {len(reader.unknown) - _EXAMPLES} shapes more: --json lists them, --verbose drafts what would catch them"
+                f"{'':>10}  ... and {counted(len(reader.unknown) - _EXAMPLES, 'shape')} more: --json lists them, --verbose drafts what would catch them"
             )
         lines.append("")
     lines += [line for problem in reader.problems for line in _wrapped("Problem: ", problem)]
@@ -107,17 +120,20 @@ def _drafts(reader: LogReader) -> list[str]:
 
 def _anchors(anchors: Sequence[str]) -> list[str]:
     lines = [line for anchor in anchors[:_EXAMPLES] for line in _wrapped("Time: ", anchor)]
-    return lines if len(anchors) <= _EXAMPLES else [*lines, f"Time: ... and {len(anchors) - _EXAMPLES} files more"]
+    return lines if len(anchors) <= _EXAMPLES else [*lines, f"Time: ... and {counted(len(anchors) - _EXAMPLES, 'file')} more"]
 
 
 def _wrapped(label: str, text: str) -> list[str]:
     return textwrap.wrap(printable(text, 5 * _WIDTH), _WIDTH, initial_indent=label, subsequent_indent=" " * len(label))
 
 
-def _next(reader: LogReader, summary: Summary) -> str:
+def _next(reader: LogReader, summary: Summary, written: Path | None) -> str:
     steps = []
-    if summary.attempts:
+    if written:
+        steps.append(f"Wrote {counted(summary.attempts, 'attempt')} to {printable(str(written), 5 * _WIDTH)}")
+    elif summary.attempts:
         steps.append("Each attempt with its line: kit logs ... -o attempts.parquet (or .csv, .jsonl)")
+    if summary.attempts:
         steps.append("Trends and filters: kit lab, notebook 04-who-is-failing")
     if any("assumed" in anchor for anchor in reader.time_anchor):
         steps.append("If the server's clock is not UTC: --tz Europe/Berlin, or whatever its zone is")

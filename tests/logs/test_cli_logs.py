@@ -132,7 +132,7 @@ def test_filters(log, options, expected):
     assert document["coverage"]["attempts"] == 6  # coverage is always of all that was read
     text = kit(log, *options)
     assert text.exit_code == 0
-    assert re.match(rf"{expected} attempts to sign in" if expected else "None of the 6 attempts to sign in fits", text.stdout)
+    assert re.match(rf"{expected} attempts? to sign in" if expected else "No attempt to sign in fits, of 6[.]", text.stdout)
 
 
 @pytest.mark.parametrize(
@@ -222,14 +222,66 @@ def test_a_log_without_attempts_gives_a_file_without_rows(tmp_path, ending):
 
 
 @pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
-def test_a_read_that_fails_leaves_the_old_file(tmp_path, ending):
+def test_a_read_that_fails_leaves_the_old_file(tmp_path, log, ending):
     target = tmp_path / f"a.{ending}"
-    target.write_text("precious")
-    (tmp_path / "mail.log").write_bytes(bytes(range(256)) * 10)
-    done = kit(tmp_path / "mail.log", "-o", target)
+    kit(log, "-o", target)
+    before = target.read_bytes()
+    log.write_bytes(bytes(range(256)) * 10)
+    done = kit(log, "-o", target)
     assert (done.exit_code, done.stdout) == (2, "")
     assert "not a text log" in done.stderr
-    assert target.read_text() == "precious"
+    assert target.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == [target.name, "mail.log"]
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
+def test_an_earlier_export_is_replaced_and_it_is_said_what_was_written(tmp_path, log, ending):
+    target = tmp_path / f"a.{ending}"
+    target.touch()  # as mktemp leaves it
+    for attempts in ("6 attempts", "1 attempt"):
+        done = kit(log, "-o", target)
+        assert (done.exit_code, done.stderr) == (0, "")
+        assert f"Wrote {attempts} to {target}\n" in done.stdout
+        log.write_text(log.read_text().splitlines(keepends=True)[0])
+    again = kit(log, "-o", target, "--json")
+    assert json.loads(again.stdout)["coverage"]["attempts"] == 1
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
+@pytest.mark.parametrize("content", [b"precious", b"time,amount\n1,2\n", b'{"time": 1}\n', b"[1]\n", b"PAR1PAR1", b"\xff\n", b"\n" * 3])
+def test_another_file_is_never_written_over(tmp_path, log, ending, content):
+    target = tmp_path / f"a.{ending}"
+    target.write_bytes(content)
+    done = kit(log, "-o", target)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "no earlier export" in done.stderr
+    assert target.read_bytes() == content
+    assert sorted(path.name for path in tmp_path.iterdir()) == [target.name, "mail.log"]
+
+
+@pytest.mark.needs("linux")
+def test_neither_is_a_pipe_and_a_link_stays_one(tmp_path, log):
+    os.mkfifo(tmp_path / "pipe.csv")
+    assert kit(log, "-o", tmp_path / "pipe.csv").exit_code == 2
+    assert (tmp_path / "pipe.csv").is_fifo()
+    (tmp_path / "link.csv").symlink_to(tmp_path / "real.csv")
+    assert kit(log, "-o", tmp_path / "link.csv").exit_code == 0
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "real.csv").read_bytes().count(b"\n") == 7
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
+def test_ctrl_c_leaves_the_old_file_and_no_part_of_a_new_one(tmp_path, log, monkeypatch, ending):
+    target = tmp_path / f"a.{ending}"
+    kit(log, "-o", target)
+    before = target.read_bytes()
+
+    def interrupted(self, table):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Summary, "add", interrupted)
+    assert kit(log, "-o", target).exit_code not in (0, 1)
+    assert target.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == [target.name, "mail.log"]
 
 
@@ -291,6 +343,13 @@ def test_report_tells_who_fails_and_why(log):
     assert "4 0 4 2026-11-24 2026-11-24 12:05 192.0.2.2" in lines
     assert "6 0 smtp" in lines
     assert "6 lines: 6 attempts from 6, 0 other, 0 not understood, 0 no UTF-8" in lines
+
+
+def test_one_is_no_plural(log):
+    log.write_text(log.read_text().splitlines(keepends=True)[0])
+    text = kit(log).stdout
+    assert text.startswith("1 attempt to sign in, 2026-11-24")
+    assert "\n1 line: 1 attempt from 1, 0 other, 0 not understood, 0 no UTF-8\n" in text
 
 
 def test_since_is_the_first_failure_and_last_the_last_of_any_kind(tmp_path):
