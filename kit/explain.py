@@ -157,9 +157,9 @@ def _at_host(hosts: tuple[str, ...], host: str | None, line: str) -> bool:
 
 
 def _names(found: _Found) -> tuple[str, ...]:
-    """How the table may call this code: `535`, `x.7.8`."""
-    enhanced = f"x{found.enhanced[1:]}" if found.enhanced else ""
-    return (enhanced, str(found.code))
+    """How the table may call this code: `535`, `x.7.8`, `5.7`."""
+    enhanced = found.enhanced or ""
+    return (str(found.code), f"x{enhanced[1:]}", enhanced.rpartition(".")[0])
 
 
 def _find(line: str, *, trusted: bool) -> _Found | None:

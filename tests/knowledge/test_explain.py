@@ -56,6 +56,29 @@ PASTED = [
     ("550 5.1.1 <x@example.com>... mailbox gone", "recipient", "RFC 3463: bad destination mailbox"),
     ("552 5.2.2 mailbox full", "quota", "RFC 3463: mailbox full"),
     ("538 encryption wanted", "tls-required", "RFC 4954: 538"),
+    # “later” is no refusal: the words of Postgrey, milter-greylist, rspamd's and Postfix's milters, Exchange
+    (
+        "450 4.2.0 <b@example.net>: Recipient address rejected: Greylisted, see http://postgrey.schweikert.ch/help/",
+        "too-many",
+        "no recipient",
+    ),
+    ("451 4.7.1 Greylisting in action, please come back in 00:05:00", "too-many", "X.7.1, and no policy"),
+    ("451 4.7.1 Try again later", "too-many", ""),
+    ("451 4.7.1 Service unavailable - try again later", "too-many", ""),
+    ("451 4.7.0 Temporary server error. Please try again later. PRX4", "backend-unavailable", ""),
+    ("451-4.7.1 Greylisted\n451 4.7.1 come back later", "too-many", "in the first of two lines"),
+    ("454 4.7.0 Too many login attempts, please try again later.", "too-many", "the words before count first"),
+    ("450 4.1.8 <a@nowhere.example>: Sender address rejected: Domain not found", "sender-not-allowed", "later, but for a reason"),
+    # who is refused, by the words
+    ("550 5.7.1 <b@example.net>... Relaying denied", "relay-denied", ""),
+    ("553 sorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)", "relay-denied", "qmail"),
+    ("550 5.4.1 Recipient address rejected: Access denied. AS(201806281)", "recipient", "Exchange Online knows no such address"),
+    (
+        "554 5.7.1 Service unavailable; Client host [192.0.2.7] blocked using zen.spamhaus.org",
+        "account-blocked",
+        "neither user nor recipient",
+    ),
+    ("550 5.7.1 rejected because 192.0.2.7 is in a black list at zen.spamhaus.org", "account-blocked", "Exim"),
     # known codes, unknown matter
     ("554 5.9.9 policy of the house", "unknown", "permanent, nothing more is known"),
     ("451 4.9.9 temporarily rejected", "unknown", "later, nothing more is known"),
@@ -104,6 +127,44 @@ def test_pasted(text, cause, _why):
 )
 def test_a_code_means_what_it_means_at_its_stage(code, stage, cause):
     assert finding(Reply(code=code, lines=("zork",)), stage=stage).cause == cause
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        # RFC 3463 section 3.8: subject 7 is security or policy. What was being done does not make it the recipient's fault.
+        ("550 5.7.1 zork", "unknown"),
+        ("554 5.7.1 Command rejected", "unknown"),
+        ("550 5.7.509 Access denied, sending domain does not pass DMARC verification", "unknown"),
+        ("550 Administrative prohibition", "unknown"),  # Exim, where a rule has no words of its own
+        ("550 5.7.23 zork", "sender-not-allowed"),  # RFC 7372 section 3.2: SPF
+        ("550 5.7.1 Sender not allowed", "sender-not-allowed"),
+        ("554 5.7.1 <anna@example.com>: Sender address rejected: Access denied", "sender-not-allowed"),
+        ("550 5.7.1 Unable to relay", "relay-denied"),
+        ("530 5.7.1 Authentication required", "not-authenticated"),
+        # The recipient's fault by its code, or the recipient by the server's words.
+        ("550 5.1.1 zork", "recipient"),
+        ("554 5.7.1 <bob@example.net>: Recipient address rejected: Access denied", "recipient"),
+        ("550 zork", "recipient"),
+        # “Later” in its code, whatever the subject.
+        ("451 4.7.1 zork", "unknown"),
+        ("450 4.7.1 <bob@example.net>: Recipient address rejected: Greylisted by greyfix 0.4.0, try again in 30 seconds.", "too-many"),
+    ],
+)
+def test_a_refusal_of_a_recipient_is_read_by_its_words_then_its_code_then_its_stage(text, cause):
+    code, _, words = text.partition(" ")
+    reply = Reply(code=int(code), lines=(words,), enhanced=words.split()[0] if words[:2] in ("4.", "5.") else None)
+    got = finding(reply, stage="rcpt")
+    assert got.cause == cause
+    assert got.severity is (Severity.WARNING if code[0] == "4" else Severity.ERROR)
+    assert ("refuses" in got.title) <= (code[0] == "5")
+
+
+def test_greylisting_is_explained_with_its_wait_and_how_to_try_again():
+    got = explain("451 4.7.1 Greylisting in action, please come back in 00:05:00")
+    assert "no refusal" in got.title
+    assert "after the wait that the reply names" in got.next_step
+    assert "kit send --retry" in got.next_step
 
 
 def test_the_stage_is_read_from_what_postfix_adds():

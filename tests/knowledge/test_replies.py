@@ -47,7 +47,7 @@ def test_example_is_won_by_its_entry(entry, example):
 @pytest.mark.parametrize("row", CODES, ids=lambda r: r["code"])
 def test_code_is_whole(row):
     assert {"code", "cause", "title", "next_step", "source"} <= set(row) <= {"code", "stages", "cause", "title", "next_step", "source"}
-    assert re.fullmatch(r"[45]\d\d|x\.\d\.\d{1,2}", row["code"])
+    assert re.fullmatch(r"[45]\d\d|[45]\.\d|x\.\d\.\d{1,2}", row["code"])
     assert row["cause"] in CAUSES - {"none"}
     assert set(row.get("stages", ())) <= STAGES
 
