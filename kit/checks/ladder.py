@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from ssl import SSLContext
 
@@ -17,10 +18,10 @@ from kit.knowledge.findings import found
 from kit.model import CheckResult, Finding, Profile, Security, Step
 from kit.profiles import build_profile
 from kit.redact import Secret
-from kit.sending.approach import approach, hang_up
+from kit.sending.approach import hang_up
 from kit.sending.continuity import check_continuity
+from kit.sending.enter import enter
 from kit.sending.findings import found_broken, found_odd
-from kit.sending.reach import open_wire
 from kit.sending.reply import Offer
 from kit.sending.session import Broken, Session
 from kit.sending.signin import by_certificate, check_sign_in, find_downgrade, sign_in
@@ -56,29 +57,17 @@ async def check(
         BudgetSpent: no attempt is left for this account. Nothing was sent.
     """
     profile, context = check_settings(profile, secret, allow_clear=allow_clear, attempts_an_hour=attempts_an_hour, budget=budget)
+    signing_in = partial(sign_in, allow_clear=allow_clear, attempts_an_hour=attempts_an_hour, budget=budget)
     session = Session(on_step=on_step, secrets=[secret] if secret else ())
     try:
-        wire = await open_wire(session, profile, context, gentle=gentle)
+        wire, offer, worked = await enter(session, profile, secret, context, signing_in, gentle=gentle)
         try:
-            offer = await approach(session, wire, profile, wire.client)
-            if offer is not None and (secret is not None or by_certificate(profile, secret, offer)):
-                worked = await sign_in(
-                    session,
-                    wire,
-                    profile,
-                    secret,
-                    offer,
-                    helo=wire.client,
-                    allow_clear=allow_clear,
-                    attempts_an_hour=attempts_an_hour,
-                    budget=budget,
-                )
-                if worked:
-                    await check_continuity(session, wire, profile)
-                if secret is not None:
-                    # A password that works is of the right kind; it may be a weak one all the same.
-                    session.findings += check_credential(profile, secret, shape=not worked)
-            elif offer is not None:
+            if worked:
+                await check_continuity(session, wire, profile)
+            if worked is not None and secret is not None:
+                # A password that works is of the right kind; it may be a weak one all the same.
+                session.findings += check_credential(profile, secret, shape=not worked)
+            elif offer is not None and worked is None:
                 session.findings += _without_password(profile, offer)
                 if less := find_downgrade(profile, offer, encrypted=session.tls is not None, now=datetime.now(UTC), memory=budget):
                     session.findings.append(less)

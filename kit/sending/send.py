@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from email.message import Message
 from functools import partial
 from pathlib import Path
-from ssl import SSLContext
 
 from kit.auth.budget import ATTEMPTS_AN_HOUR, is_local
 from kit.knowledge.findings import found
 from kit.model import Cause, Finding, Profile, Security, SendResult, Severity, Step
 from kit.profiles import build_profile
 from kit.redact import Secret
-from kit.sending.approach import approach, hang_up, refusal
+from kit.sending.approach import hang_up, refusal
 from kit.sending.deliver import Delivered, transaction, unfit
+from kit.sending.enter import enter
 from kit.sending.findings import found_broken, found_odd
 from kit.sending.mail import Mail
 from kit.sending.mail import mail as as_mail
-from kit.sending.reach import open_wire
-from kit.sending.reply import Offer
 from kit.sending.session import Break, Broken, Session
-from kit.sending.signin import by_certificate, check_sign_in, sign_in
+from kit.sending.signin import check_sign_in, sign_in
 from kit.sending.story import stopped
-from kit.sending.transport import Streams, tls_context
+from kit.sending.transport import tls_context
 
 
 async def send(
@@ -78,7 +76,7 @@ async def send(
             security=profile.security,
             steps=tuple(session.steps),
             attempt=session.attempt,
-            findings=(*session.findings, *mail.notes, *found_odd(session.steps, profile), *more),
+            findings=(*judged(session.findings, profile), *mail.notes, *found_odd(session.steps, profile), *more),
             message_id=mail.message_id,
             queue_id=delivered.queue_id,
             accepted=delivered.accepted,
@@ -87,7 +85,7 @@ async def send(
         )
 
     try:
-        wire, offer = await enter(session, profile, secret, context, signing_in, gentle=gentle)
+        wire, offer, _ = await enter(session, profile, secret, context, signing_in, gentle=gentle)
         try:
             if offer and (lack := unfit(mail, offer, profile)):
                 session.findings.append(lack)
@@ -106,39 +104,15 @@ async def send(
     return result()
 
 
-async def enter(
-    session: Session,
-    profile: Profile,
-    secret: Secret | None,
-    context: SSLContext,
-    signing_in: Callable[..., Awaitable[bool]],
-    *,
-    gentle: bool,
-) -> tuple[Streams, Offer | None]:
-    """An open connection, signed in where that is meant; and what the server offers there, None where it lets nobody send.
-
-    Raises:
-        Broken: it ended before.
-        BudgetSpent, PasswordInClear, UsageError: as `sign_in` does.
-    """
-    wire = await open_wire(session, profile, context, gentle=gentle)
-    try:
-        offer = await approach(session, wire, profile, wire.client)
-        signs_in = secret is not None or by_certificate(profile, secret, offer)
-        if profile.security is Security.NONE and is_local(profile.host) and not signs_in and profile.user is None:
-            session.findings = [_on_this_machine(finding) for finding in session.findings]
-        if offer and signs_in and not await signing_in(session, wire, profile, secret, offer, helo=wire.client):
-            offer = None
-    except BaseException:
-        await wire.close()
-        raise
-    return wire, offer
-
-
-def _on_this_machine(finding: Finding) -> Finding:
-    """Without a password, and where nobody else is on the way, no TLS is no fault."""
-    unencrypted = finding.cause is Cause.TLS_REQUIRED and finding.severity is Severity.WARNING
-    return replace(finding, severity=Severity.NOTE) if unencrypted else finding
+def judged(findings: Iterable[Finding], profile: Profile) -> list[Finding]:
+    """`findings`; but to a relay on this machine that nobody signs in to, a connection without TLS is no fault: nobody else is on the way."""
+    at_home = profile.security is Security.NONE and is_local(profile.host) and not (profile.user or profile.cert_file)
+    return [
+        replace(each, severity=Severity.NOTE)
+        if at_home and each.cause is Cause.TLS_REQUIRED and each.severity is Severity.WARNING
+        else each
+        for each in findings
+    ]
 
 
 def outcome(delivered: Delivered, mail: Mail, profile: Profile, *, dry_run: bool = False) -> list[Finding]:

@@ -24,12 +24,13 @@ from kit.redact import Secret
 from kit.sending.approach import hang_up, refusal
 from kit.sending.deliver import Delivered, transaction, unfit
 from kit.sending.dialogue import Say, Talk, Together
+from kit.sending.enter import enter
 from kit.sending.findings import found_broken, found_odd
 from kit.sending.journal import Entry, Journal, State, found_in_doubt
 from kit.sending.mail import Mail
 from kit.sending.pace import Pace, duration, parse_limits
 from kit.sending.reply import Offer
-from kit.sending.send import enter, outcome
+from kit.sending.send import judged, outcome
 from kit.sending.session import Broken, Session
 from kit.sending.signin import check_sign_in, sign_in
 from kit.sending.transport import Streams, tls_context
@@ -192,7 +193,7 @@ class _Run:
         session = Session(on_step=self.on_step, secrets=[self.secret] if self.secret else ())
         self.sessions.append(session)
         try:
-            wire, offer = await enter(session, self.profile, self.secret, self.context, self.signing_in, gentle=self.gentle)
+            wire, offer, _ = await enter(session, self.profile, self.secret, self.context, self.signing_in, gentle=self.gentle)
             if offer:
                 ehlo = next(step.reply for step in reversed(session.steps) if step.name in ("ehlo", "helo") and step.reply)
                 return _Line(session, wire, offer, parse_limits(ehlo).mails)
@@ -218,7 +219,7 @@ class _Run:
         """What became of it so far."""
         findings: dict[tuple[str, str], Finding] = {}
         for session in self.sessions:
-            for finding in (*session.findings, *found_odd(session.steps, self.profile)):
+            for finding in (*judged(session.findings, self.profile), *found_odd(session.steps, self.profile)):
                 findings.setdefault((finding.title, finding.next_step), finding)
         return SeriesResult(
             name=self.journal.name,
