@@ -18,7 +18,7 @@ from OpenSSL import SSL
 from kit.fields import CONTROL
 from kit.model import Profile, Security
 from kit.sending.approach import hang_up
-from kit.sending.dialogue import ehlo, greet
+from kit.sending.dialogue import ehlo, greet, starttls
 from kit.sending.reply import Offer
 from kit.sending.session import Break, Broken, Session
 from kit.sending.transport import Address, Streams, connect
@@ -70,7 +70,7 @@ class Shake:
         banner = await session.run(greet(), streams)
         offer = await session.run(ehlo(streams.client), streams) if banner.code == 220 else Offer()
         if "STARTTLS" in offer.extensions:
-            reply = await streams.ask(b"STARTTLS")
+            reply = await session.run(starttls(), streams)
             if reply.code == 220:
                 return True
             self.problem = f"STARTTLS was answered: {reply.text[:200]}"

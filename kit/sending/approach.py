@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from typing import Final
-
 from kit.auth.mechanisms import MECHANISMS
 from kit.explain import finding as explain_reply
 from kit.knowledge.findings import found
 from kit.model import Finding, Profile, Reply, Security, Severity
 from kit.sending.dialogue import ehlo, greet, quit_, starttls
 from kit.sending.reply import Offer
-from kit.sending.session import Broken, Session, Wire
-
-_GOODBYE: Final = 5.0  # seconds that QUIT may take: nothing hangs on it
+from kit.sending.session import Session, Wire
 
 
 async def approach(session: Session, wire: Wire, profile: Profile, client: str) -> Offer | None:
@@ -51,6 +46,7 @@ async def approach(session: Session, wire: Wire, profile: Profile, client: str) 
     if reply.code != 220:
         session.findings.append(refusal(reply, "starttls", profile))
         return None
+    await session.encrypt(wire)
     inside = await _ehlo(session, wire, profile, client)
     if inside and inside.mechanisms and not offer.mechanisms:
         session.findings.append(found("auth-after-tls", profile, f"offered after TLS: {' '.join(inside.mechanisms)}"))
@@ -61,9 +57,7 @@ async def hang_up(session: Session, wire: Wire) -> None:
     """QUIT, unless that was said, or the server has hung up or said that it will (421)."""
     last = session.steps[-1]
     if not wire.closed and last.name != "quit" and (last.reply is None or last.reply.code != 421):
-        wire.timeout = min(wire.timeout, _GOODBYE)
-        with suppress(Broken):  # the step says that no goodbye came; nothing hangs on it
-            await session.run(quit_(), wire)
+        await session.run(quit_(), wire)
 
 
 def refusal(reply: Reply, stage: str, profile: Profile) -> Finding:
@@ -71,7 +65,8 @@ def refusal(reply: Reply, stage: str, profile: Profile) -> Finding:
     if reply.code == 0 and stage == "banner":
         return found("not-smtp", profile, reply.text)
     finding = explain_reply(reply, stage=stage, host=profile.host)
-    return found("unexpected-reply", profile, reply.text) if finding.severity is Severity.OK else finding
+    no_answer_to_it = finding.severity is Severity.OK or stage == "quit"  # which is never refused (RFC 5321 section 4.1.1.10)
+    return found("unexpected-reply", profile, reply.text) if no_answer_to_it else finding
 
 
 async def _ehlo(session: Session, wire: Wire, profile: Profile, client: str) -> Offer | None:

@@ -36,7 +36,7 @@ class Delivered:
         accepted: recipients that the server took; in a dry run, that it would have taken.
         rejected: recipients that it did not.
         refusals: the stage, the recipient where it is about one, and the server's words.
-        unclear: the answer to the content, where that says neither yes nor no.
+        unclear: the answer to the content, where that says neither yes nor no; or to QUIT, where it is one to something else.
     """
 
     accepted: tuple[str, ...] = ()
@@ -62,7 +62,8 @@ def transaction(mail: Mail, offer: Offer, *, dry_run: bool = False, last: bool =
         mail: the message and its envelope.
         offer: what the server can do; `unfit` has seen that it is enough for this message.
         dry_run: ask about sender and recipients, and send nothing.
-        last: nothing follows on this connection, so that QUIT may go out with the content.
+        last: nothing follows on this connection, so that QUIT goes out behind the content. Its answer shows whether those
+            before it were to what was asked. A dry run is always the last.
     """
     pipelined = "PIPELINING" in offer.extensions
     end = Say("rset", b"RSET", "RSET") if dry_run else Say("data", b"DATA", "DATA")
@@ -73,12 +74,15 @@ def transaction(mail: Mail, offer: Offer, *, dry_run: bool = False, last: bool =
     refusals += [("rcpt", to, reply) for to, reply in zip(mail.recipients, answers, strict=False) if not good("rcpt", reply)]
     accepted = tuple(to for to, reply in zip(mail.recipients, answers, strict=False) if good("rcpt", reply))
     done = Delivered(accepted=accepted, rejected=tuple(to for to in mail.recipients if to not in accepted), refusals=tuple(refusals))
-    if dry_run or ended is None:
+    if ended is None:
         return done
+    if dry_run:
+        farewell = (yield QUIT) if ended.code != 421 else ended
+        return done if _in_step(farewell) else Delivered(refusals=(("quit", None, farewell),))
     if ended.code == 354 and accepted:
-        return _judge(done, mail, (yield from _content(mail, goodbye=last and pipelined)))
+        return _judge(done, mail, *(yield from _content(mail, pipelined=pipelined, last=last)))
     if ended.code == 354:  # it waits for a message to nobody, and hears nothing else before it has one (RFC 2920 section 3.1)
-        yield Say("message", b".", ".", "no content, as nobody was accepted")
+        yield Say("dot", b".", ".", "no content, as nobody was accepted")
     elif accepted:
         return Delivered(rejected=mail.recipients, refusals=(*refusals, ("data", None, ended)))
     return done
@@ -87,7 +91,7 @@ def transaction(mail: Mail, offer: Offer, *, dry_run: bool = False, last: bool =
 def _open(mail: Say, recipients: Sequence[Say], end: Say, *, pipelined: bool) -> Talk[tuple[Reply, list[Reply], Reply | None]]:
     """The replies to MAIL, to each RCPT, and to what ends the envelope, as far as it came to that."""
     if pipelined:
-        group = Together([mail, *recipients, end])
+        group = Together([mail, *recipients, end], at_stake="no content was sent, so nothing was taken")
         yield group
         begun, *more = group.replies
         return begun, more[: len(recipients)], more[len(recipients)] if len(more) > len(recipients) else None
@@ -105,17 +109,27 @@ def _open(mail: Say, recipients: Sequence[Say], end: Say, *, pipelined: bool) ->
     return begun, answers, (yield end)
 
 
-def _content(mail: Mail, *, goodbye: bool) -> Talk[Reply]:
-    """The reply to the content; with `goodbye` QUIT goes out behind it."""
+def _content(mail: Mail, *, pipelined: bool, last: bool) -> Talk[tuple[Reply, Reply | None]]:
+    """The replies to the content and, if it is the last, to the QUIT behind it."""
     say = Say("message", _DOT.sub(b"..", mail.content) + b".", f"the message, {mail.size:,} octets, and the final dot")
-    if not goodbye:
-        return (yield say)
+    if not last:
+        return (yield say), None
+    if not pipelined:
+        reply = yield say
+        return reply, (yield QUIT) if reply.code != 421 else None
     group = Together([say, QUIT])
     yield group
-    return group.replies[0]
+    return group.replies[0], group.replies[-1]
 
 
-def _judge(done: Delivered, mail: Mail, reply: Reply) -> Delivered:
+def _in_step(farewell: Reply) -> bool:
+    """QUIT got its own answer, or none. Another's in its place means that no answer before it is known to be to its question."""
+    return farewell.code in (221, 421, 0)
+
+
+def _judge(done: Delivered, mail: Mail, reply: Reply, farewell: Reply | None) -> Delivered:
+    if farewell and not _in_step(farewell):
+        return Delivered(rejected=done.rejected, refusals=done.refusals, unclear=farewell)
     if good("message", reply):
         return Delivered(accepted=done.accepted, rejected=done.rejected, queue_id=queue_id(reply), refusals=done.refusals)
     if 400 <= reply.code < 600:

@@ -23,44 +23,39 @@ _COMMAND_LIMIT: Final = 510  # octets before the line end (RFC 5321 section 4.5.
 
 
 @dataclass(frozen=True, slots=True)
-class Listen:
-    """Read a reply that nothing asked for."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
 class Say:
     """Send a line (its CRLF is added) and read the reply.
 
     Attributes:
+        line: None where the reply comes unasked.
         shown: the line as it may be shown; secrets are not in it.
         detail: what is worth knowing beside it.
     """
 
     name: str
-    line: bytes = field(repr=False)
-    shown: str
+    line: bytes | None = field(repr=False)
+    shown: str | None
     detail: str | None = None
 
 
 @dataclass(slots=True)
 class Together:
-    """Commands in one piece; the replies come in their order (RFC 2920). QUIT may be the last, and no reply to it is no fault.
+    """Commands in one piece; the replies come in their order (RFC 2920).
 
     Attributes:
+        at_stake: what the server can have of the mail should an answer be missing.
         replies: what came: one for each command, or fewer where the server said 421 and hung up.
     """
 
     says: Sequence[Say]
+    at_stake: str | None = None
     replies: list[Reply] = field(default_factory=list)
 
-
-@dataclass(frozen=True, slots=True)
-class StartTls:
-    """Send STARTTLS and read the reply; after 220 bring TLS up, its certificate verified, or end the connection."""
-
-    name: str = "starttls"
+    @property
+    def progress(self) -> str:
+        """How far the answers came."""
+        first = self.says[len(self.replies)].shown
+        return f"{len(self.replies)} of {len(self.says)} commands sent together have a clear answer, the first without is {first}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +92,7 @@ _GOES_ON: Final = {
 }
 
 QUIT: Final = Say("quit", b"QUIT", "QUIT")
-Action = Listen | Say | Together | StartTls
+Action = Say | Together
 T = TypeVar("T")
 Talk = Generator[Action, Reply, T]
 
@@ -109,7 +104,7 @@ def good(name: str, reply: Reply) -> bool:
 
 def greet() -> Talk[Reply]:
     """The banner."""
-    return (yield Listen("banner"))
+    return (yield Say("banner", None, None))
 
 
 def ehlo(client: str) -> Talk[Offer]:
@@ -126,12 +121,12 @@ def ehlo(client: str) -> Talk[Offer]:
 
 
 def starttls() -> Talk[Reply]:
-    """The reply to STARTTLS. After 220 the connection is encrypted, and EHLO has to be said again (RFC 3207)."""
-    return (yield StartTls())
+    """The reply to STARTTLS. After 220 nothing but the TLS handshake may follow, and then EHLO again (RFC 3207 section 4)."""
+    return (yield _command("starttls", "STARTTLS"))
 
 
 def quit_() -> Talk[Reply]:
-    """The polite end."""
+    """The polite end. Where no reply came its code is 0: that is no fault."""
     return (yield QUIT)
 
 

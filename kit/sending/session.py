@@ -14,7 +14,7 @@ from typing import Final, Protocol, TypeVar
 
 from kit.model import Attempt, Finding, Reply, Step
 from kit.redact import Secret, mask
-from kit.sending.dialogue import Action, Say, StartTls, Talk, Together, good
+from kit.sending.dialogue import Action, Talk, Together, good
 from kit.sending.reply import codes, masked, oddities, parse_reply
 
 T = TypeVar("T")
@@ -78,11 +78,8 @@ class Wire(Protocol):
     def closed(self) -> bool:
         """Nothing more can be said."""
 
-    async def ask(self, line: bytes | None) -> Reply:
-        """Send a line, if there is one (CRLF is added), and read one reply."""
-
     def put(self, *lines: bytes) -> None:
-        """Send lines in one piece (CRLF is added to each)."""
+        """Send lines in one piece (CRLF is added to each), or raise and send nothing."""
 
     async def hear(self) -> Reply:
         """Read one reply."""
@@ -101,6 +98,8 @@ _SOFTWARE: Final = {
     "Microsoft ESMTP": "exchange",
     "gsmtp": "gmail",
 }
+
+_GOODBYE: Final = 5.0  # seconds that the reply to QUIT may take: all that counts has been said by then
 
 
 class Session:
@@ -168,44 +167,31 @@ class Session:
         return value
 
     async def _do(self, action: Action, wire: Wire) -> Reply:
+        """Send the action's lines and read the replies. The last of them is handed back."""
         self.round_trips += 1
-        if isinstance(action, Together):
-            return await self._together(action, wire)
-        if isinstance(action, Say):
-            return await self._step(action.name, wire.ask(action.line), sent=action.shown, detail=action.detail)
-        starts_tls = isinstance(action, StartTls)
-        line = b"STARTTLS" if starts_tls else None
-        reply = await self._step(action.name, wire.ask(line), sent="STARTTLS" if starts_tls else None)
-        if starts_tls and reply.code == 220:
-            await self.encrypt(wire)
-        return reply
-
-    async def _together(self, group: Together, wire: Wire) -> Reply:
-        first = group.says[0]
-        try:
-            wire.put(*(say.line for say in group.says))
-        except Broken as broken:
-            self._write(first.name, self._clock(), sent=first.shown, broken=broken)
-            raise
+        group = action if isinstance(action, Together) else Together([action])
+        lines = [say.line for say in group.says if say.line is not None]
         for say in group.says:
+            began, sent = self._clock(), None
             try:
-                group.replies.append(await self._step(say.name, wire.hear(), sent=say.shown, detail=say.detail))
+                if lines:
+                    wire.put(*lines)
+                    lines = []
+                sent = say.shown
+                if say.name == "quit":
+                    wire.timeout = min(wire.timeout, _GOODBYE)
+                reply = masked(_of_one_code(await wire.hear()), self._secrets)
             except Broken as broken:
-                said_farewell = broken.why is Break.CLOSED and group.replies and group.replies[-1].code == 421
-                if not (said_farewell or (say.name == "quit" and group.replies)):
+                detail = f"{group.progress}; {group.at_stake}" if sent and group.at_stake else None
+                step = self._write(say.name, began, sent=sent, detail=detail, broken=broken)
+                if say.name == "quit":
+                    group.replies.append(step.reply or parse_reply(b""))
+                elif not (broken.why is Break.CLOSED and group.replies and group.replies[-1].code == 421):
                     raise
                 break
+            self._write(say.name, began, sent=sent, reply=reply, detail=say.detail)
+            group.replies.append(reply)
         return group.replies[-1]
-
-    async def _step(self, name: str, answer: Awaitable[Reply], *, sent: str | None, detail: str | None = None) -> Reply:
-        began = self._clock()
-        try:
-            reply = masked(_of_one_code(await answer), self._secrets)
-        except Broken as broken:
-            self._write(name, began, sent=sent, broken=broken)
-            raise
-        self._write(name, began, sent=sent, reply=reply, detail=detail)
-        return reply
 
     def _write(
         self,
@@ -216,7 +202,7 @@ class Session:
         reply: Reply | None = None,
         detail: str | None = None,
         broken: Broken | None = None,
-    ) -> None:
+    ) -> Step:
         if broken and broken.raw:
             reply = masked(parse_reply(broken.raw), self._secrets)
         odd = f"the reply has {', '.join(what)}" if reply and (what := oddities(reply.raw)) else None
@@ -232,6 +218,7 @@ class Session:
         self.steps.append(step)
         if self._on_step:
             self._on_step(step)
+        return step
 
 
 def _of_one_code(reply: Reply) -> Reply:

@@ -165,25 +165,17 @@ class Streams:
         """Nothing more can be said."""
         return self._inbox.closed is not None
 
-    async def ask(self, line: bytes | None) -> Reply:
-        """Send a line, if there is one, and read one reply.
-
-        Raises:
-            Broken: as `put` and `hear`.
-        """
-        if line is not None:
-            self.put(line)
-        return await self.hear()
-
     def put(self, *lines: bytes) -> None:
         """Send lines in one piece.
 
         Raises:
-            Broken: SPOKE_FIRST, and nothing is sent, where an answer is there already: whichever comes next, it is not known to
-                which question it belongs. A server may say 421 at any time, though (RFC 5321 section 3.8).
+            Broken: and nothing is sent. CLOSED, or SPOKE_FIRST where an answer is there already: whichever comes next, it is not
+                known to which question it belongs. A server may say 421 at any time, though (RFC 5321 section 3.8).
         """
         if self._inbox.data and not self._inbox.data.startswith(b"421"):
             raise Broken(Break.SPOKE_FIRST, "an answer came before the question", bytes(self._inbox.data))
+        if self._inbox.closed and not self._inbox.data:
+            raise Broken(Break.CLOSED, self._inbox.closed)
         self.write(b"".join(line + b"\r\n" for line in lines))
 
     async def hear(self) -> Reply:

@@ -16,6 +16,7 @@ YES = {
     "rcpt": "250 Ok",
     "data": "354 Go on",
     "message": "250 Ok: queued as 4C0FFEE123",
+    "dot": "554 no valid recipients",
     "rset": "250 Ok",
     "quit": "221 Bye",
 }
@@ -70,7 +71,7 @@ def test_with_pipelining_a_mail_takes_two_round_trips():
 
 def test_without_it_every_command_waits_for_its_answer():
     _, pieces = play(a_mail(to=(BEN, EVE)), PLAIN)
-    assert names(pieces) == [["mail"], ["rcpt"], ["rcpt"], ["data"], ["message"]]
+    assert names(pieces) == [["mail"], ["rcpt"], ["rcpt"], ["data"], ["message"], ["quit"]]
 
 
 def test_in_a_series_nothing_says_goodbye_but_the_last():
@@ -82,8 +83,33 @@ def test_in_a_series_nothing_says_goodbye_but_the_last():
 def test_a_dry_run_gives_no_message(offer):
     done, pieces = play(a_mail(), offer, dry_run=True)
     said = [say.name for piece in pieces for say in piece]
-    assert said == ["mail", "rcpt", "rset"]
+    assert said == ["mail", "rcpt", "rset", "quit"]
     assert done.accepted == (BEN,)
+
+
+@pytest.mark.parametrize("offer", [PIPELINED, PLAIN])
+@pytest.mark.parametrize("content", ["250 Ok: queued as TOOEARLY1", "550 5.7.1 no"])
+@pytest.mark.parametrize("late", ["250 Ok: queued as REALLY123", "550 5.7.1 no", "354 go on"])
+def test_where_quit_gets_the_answer_to_something_else_the_message_is_in_doubt(offer, content, late):
+    # RFC 5321 section 4.3.2: the answer to QUIT is 221. Another one was to what came before, and so were all before it.
+    done, _ = play(a_mail(to=(BEN, EVE)), offer, {f"rcpt {EVE}": "550 nobody", "message": content, "quit": late})
+    assert (done.accepted, done.rejected, done.queue_id) == ((), (EVE,), None)
+    assert done.unclear is not None
+    assert done.unclear.code == int(late[:3])
+
+
+@pytest.mark.parametrize("offer", [PIPELINED, PLAIN])
+@pytest.mark.parametrize("farewell", ["221 bye", "421 4.4.2 shutting down", ""])
+def test_a_goodbye_of_the_servers_own_or_none_leaves_the_answer_as_it_is(offer, farewell):
+    done, _ = play(a_mail(), offer, {"quit": farewell})
+    assert (done.accepted, done.unclear) == ((BEN,), None)
+
+
+@pytest.mark.parametrize("offer", [PIPELINED, PLAIN])
+def test_a_dry_run_whose_answers_are_out_of_step_tells_nothing_of_anybody(offer):
+    done, _ = play(a_mail(), offer, {"quit": "550 5.1.1 no such user"}, dry_run=True)
+    assert (done.accepted, done.rejected) == ((), ())
+    assert [(stage, reply.code) for stage, _, reply in done.refusals] == [("quit", 550)]
 
 
 @pytest.mark.parametrize("offer", [PIPELINED, PLAIN])
@@ -104,8 +130,8 @@ def test_a_refused_sender_is_one_refusal_whatever_is_said_behind_it(offer):
 
 def test_a_server_that_wants_a_message_for_nobody_gets_an_empty_one():
     # RFC 2920 section 3.1: DATA may get 354 though every recipient was refused; the client then sends a dot alone.
-    done, pieces = play(a_mail(), PIPELINED, {"rcpt": "550 no", "message": "554 no valid recipients"})
-    assert [say.line for say in pieces[-1]] == [b"."]
+    done, pieces = play(a_mail(), PIPELINED, {"rcpt": "550 no"})
+    assert [(say.name, say.line) for say in pieces[-1]] == [("dot", b".")]  # not "message": none went out
     assert (done.accepted, done.rejected, done.queue_id) == ((), (BEN,), None)
     assert [stage for stage, _, _ in done.refusals] == ["rcpt"]
 
@@ -136,7 +162,7 @@ def test_dots_are_doubled_where_they_begin_a_line_and_nowhere_else():
     # RFC 5321 section 4.5.2.
     content = b"A: b\r\n\r\n.\r\n..x\r\nx.\r\n.y.\r\n"
     _, pieces = play(a_mail(content), PLAIN)
-    assert pieces[-1][0].line == b"A: b\r\n\r\n..\r\n...x\r\nx.\r\n..y.\r\n."  # the wire adds the last line end
+    assert pieces[-2][0].line == b"A: b\r\n\r\n..\r\n...x\r\nx.\r\n..y.\r\n."  # the wire adds the last line end
 
 
 def test_what_is_said_with_mail_is_what_the_server_offers():

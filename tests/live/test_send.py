@@ -64,11 +64,18 @@ class Script:
                     await writer.start_tls(self.tls)
                     self.answers["EHLO"] = self.answers["EHLO inside TLS"]
                 if word == "DATA" and (self.answers["DATA"] or "").startswith("354"):
-                    self.content = await reader.readuntil(b"\r\n.\r\n")
+                    if self.answers.get("content", "") is HANGUP:
+                        await reader.read(10)
+                        return
+                    self.content = await self._content(reader)
                     if not await self._say(".", writer):
                         return
         finally:
             writer.close()
+
+    async def _content(self, reader: asyncio.StreamReader) -> bytes:
+        content = await reader.readline()
+        return content if content == b".\r\n" else content + await reader.readuntil(b"\r\n.\r\n")
 
     async def _say(self, key: str, writer: asyncio.StreamWriter) -> bool:
         answer = self.answers.get(key, "502 5.5.2 Error: command not recognized")
@@ -189,6 +196,79 @@ async def test_a_cut_while_the_message_is_under_way_is_perhaps_accepted_and_neve
     assert "perhaps" in last.title
     assert result.message_id in last.evidence[0]
     assert not result.ok
+
+
+PIPELINING = {"EHLO": "250-mail.example.com\r\n250 PIPELINING"}
+
+
+@pytest.mark.parametrize("ehlo", [{}, PIPELINING])
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {".": "221 2.0.0 Bye"},
+        {".": "250 2.0.0 Ok: queued as TOOEARLY1\r\n550 5.7.1 no"},
+        {".": "250 2.0.0 Ok: queued as TOOEARLY1", "QUIT": "550 5.7.1 no"},
+    ],
+)
+async def test_a_yes_that_may_be_to_something_else_is_perhaps(sent, ehlo, answers):
+    _, result = await sent(ehlo | answers)
+    assert (result.accepted, result.queue_id) == ((), None)
+    assert "perhaps" in result.findings[-1].title
+    assert result.message_id in result.findings[-1].evidence[0]
+    assert not result.ok
+
+
+@pytest.mark.parametrize("ehlo", [{}, PIPELINING])
+@pytest.mark.parametrize(
+    "answers", [{"RSET": "250 Ok\r\n550 5.1.1 no such user"}, {"QUIT": "250 2.0.0 Ok"}, {"QUIT": "550 5.1.1 no such user"}]
+)
+async def test_a_dry_run_whose_answers_are_out_of_step_does_not_believe_them(sent, ehlo, answers):
+    _, result = await sent(ehlo | answers, dry_run=True)
+    assert result.accepted == ()
+    assert "none that SMTP foresees" in result.findings[-1].title
+    assert "perhaps" not in result.findings[-1].title  # nothing was sent
+    assert not result.ok
+
+
+@pytest.mark.parametrize(
+    ("answers", "rejected"),
+    [
+        ({".": "451 4.7.1 Greylisted, try again in 5 minutes"}, ("ben@example.net", "eve@example.net")),
+        ({"RCPT": "450 4.2.0 Greylisted, see http://postgrey.example"}, ("ben@example.net", "eve@example.net")),
+        ({"RCPT TO:<eve": "450 4.2.0 Greylisted"}, ("eve@example.net",)),
+    ],
+)
+@pytest.mark.parametrize("ehlo", [{}, PIPELINING])
+async def test_a_server_that_wants_it_later_has_not_taken_it(sent, ehlo, answers, rejected):
+    # RFC 5321 section 4.2.1: 4yz, "the command was not accepted, and the requested action did not occur".
+    script, result = await sent(ehlo | answers, to=("ben@example.net", "eve@example.net"))
+    assert result.rejected == rejected
+    assert [finding.severity for finding in result.findings if "perhaps" in finding.title or finding.severity is Severity.ERROR] == []
+    assert Severity.WARNING in [finding.severity for finding in result.findings]
+    assert sum(line == "DATA" for line in script.heard) <= 1
+
+
+async def test_who_hangs_up_while_the_content_comes_has_perhaps_taken_it(sent):
+    _, result = await sent({"content": HANGUP}, body="x" * 100_000)
+    assert (result.accepted, result.rejected) == ((), ())
+    assert "perhaps" in result.findings[-1].title
+
+
+async def test_where_answers_are_missing_it_says_how_far_they_came(sent):
+    script, result = await sent(PIPELINING | {"RCPT TO:<eve": HANGUP}, to=("ben@example.net", "eve@example.net"))
+    assert script.content == b""
+    (evidence,) = result.findings[-1].evidence
+    assert "2 of 4 commands sent together have a clear answer, the first without is RCPT TO:<eve@example.net>" in evidence
+    assert "nothing was taken" in evidence
+    assert "perhaps" not in result.findings[-1].title
+
+
+async def test_an_empty_message_for_nobody_leaves_no_message_behind(sent):
+    # RFC 2920 section 3.1: 354 though nobody was accepted. The dot alone is no message, whatever becomes of it.
+    script, result = await sent(PIPELINING | {"RCPT": "550 5.1.1 no such user", ".": HANGUP})
+    assert script.content == b".\r\n"
+    assert not any(result.message_id in text for finding in result.findings for text in finding.evidence)
+    assert "perhaps" not in result.findings[-1].title
 
 
 async def test_an_answer_that_came_before_the_content_is_no_answer_to_it(sent):

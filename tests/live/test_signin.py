@@ -34,9 +34,11 @@ class Server:
         self._talk = SERVER[mechanism](Account(user=USER, password=Secret(password)))
         self._end, self._proof, self._claim = end, proof, None
 
-    async def ask(self, line):
+    def put(self, line):
         self.heard.append(line)
-        return parse_reply(self._reply(line) + b"\r\n")
+
+    async def hear(self):
+        return parse_reply(self._reply(self.heard[-1]) + b"\r\n")
 
     def _reply(self, line):
         if line == b"*":
@@ -126,8 +128,10 @@ class Scripted:
     def __init__(self, *replies):
         self.heard, self._replies = [], iter(replies)
 
-    async def ask(self, line):
+    def put(self, line):
         self.heard.append(line)
+
+    async def hear(self):
         return parse_reply(next(self._replies) + b"\r\n")
 
 

@@ -23,6 +23,11 @@ async def wire_to(settings):
     return await connect(address, settings, tls_context(settings))
 
 
+async def ask(wire, line):
+    wire.put(line)
+    return await wire.hear()
+
+
 async def first_reply(*pieces, pause=0.0, hold=False):
     """What the client makes of a server that sends `pieces`, then closes or keeps silent."""
 
@@ -36,7 +41,7 @@ async def first_reply(*pieces, pause=0.0, hold=False):
     async with serve(handler) as server:
         wire = await wire_to(profile(server.port))
         try:
-            return await wire.ask(None)
+            return await wire.hear()
         finally:
             await wire.close()
 
@@ -55,9 +60,9 @@ async def test_two_replies_in_one_piece_stay_two():
 
     async with serve(handler) as server:
         wire = await wire_to(profile(server.port))
-        assert (await wire.ask(None)).raw == b"220 mail\r\n"
+        assert (await wire.hear()).raw == b"220 mail\r\n"
         with pytest.raises(Broken) as broken:  # nobody knows to which question it belongs
-            await wire.ask(b"EHLO client")
+            await ask(wire, b"EHLO client")
         assert (broken.value.why, broken.value.raw) == (Break.SPOKE_FIRST, b"250 early\r\n")
         await wire.close()
         await asyncio.sleep(0.05)
@@ -72,8 +77,8 @@ async def test_a_goodbye_may_come_at_any_time():
 
     async with serve(handler) as server:
         wire = await wire_to(profile(server.port))
-        await wire.ask(None)
-        assert (await wire.ask(b"EHLO client")).code == 421
+        await wire.hear()
+        assert (await ask(wire, b"EHLO client")).code == 421
         await wire.close()
 
 
@@ -121,9 +126,9 @@ async def test_a_reset_is_a_closed_connection():
 
     async with serve(handler) as server:
         wire = await wire_to(profile(server.port))
-        await wire.ask(None)
+        await wire.hear()
         with pytest.raises(Broken) as broken:
-            await wire.ask(b"EHLO client")
+            await ask(wire, b"EHLO client")
         assert broken.value.why is Break.CLOSED
         await wire.close()
 
@@ -142,11 +147,11 @@ async def upgrade(handler, pki, **fields):
     async with serve(handler) as server:
         wire = await wire_to(profile(server.port, ca_file=pki.ca_file, **fields))
         try:
-            await wire.ask(None)
-            await wire.ask(b"EHLO client")
-            assert (await wire.ask(b"STARTTLS")).code == 220
+            await wire.hear()
+            await ask(wire, b"EHLO client")
+            assert (await ask(wire, b"STARTTLS")).code == 220
             tls = await wire.encrypt()
-            return tls, await wire.ask(b"EHLO client")
+            return tls, await ask(wire, b"EHLO client")
         finally:
             await wire.close()
 
