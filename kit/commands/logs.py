@@ -69,7 +69,7 @@ def logs_command(
     from kit.logs.export import open_export
     from kit.logs.options import parse_address, parse_time
     from kit.logs.progress import Progress
-    from kit.logs.report import printable, report, to_document
+    from kit.logs.report import printable, report, tell_what_is_no_log, to_document
     from kit.logs.summary import Summary
 
     begin, end = parse_time(since, option="--since", zone=zone), parse_time(until, option="--until", zone=zone)
@@ -82,6 +82,7 @@ def logs_command(
                 summary.add(table)
                 if export:
                     export(table)
+            tell_what_is_no_log(reader)
     for problem in reader.problems:
         click.echo(f"kit: {printable(problem, 400)}", err=True)
     if as_json:

@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from kit.errors import UnreadableInput
 from kit.knowledge.load import load_table
 from kit.logs.authlog import LogReader
 from kit.logs.draft import draft
+from kit.logs.rotation import has_no_times
 from kit.logs.summary import Ranking, Summary
 
 TOP: Final = 10
@@ -45,6 +47,20 @@ def report(reader: LogReader, summary: Summary, *, verbose: bool = False, writte
         parts.insert(3, _subjects("Where failures come from", "address", "users", summary.addresses(TOP), summary))
     parts += [_coverage(reader), *(_drafts(reader) if verbose else ()), _next(reader, summary, written)]
     return "\n\n".join(part for part in parts if part)
+
+
+def tell_what_is_no_log(reader: LogReader) -> None:
+    """Adds to the problems of a reader that has ended: files of which no line needed a time, nor has one near the beginning.
+
+    Raises:
+        UnreadableInput: there is nothing else.
+    """
+    what = "no line at its beginning has the time stamp of a log"
+    for source, anchor in zip(reader.sources, reader.time_anchor, strict=True):
+        if anchor.endswith("no line with a time was needed") and has_no_times(source):
+            source.problem = what
+    if not reader.coverage.not_understood and all(source.problem == what for source in reader.sources):
+        raise UnreadableInput(what, where=", ".join(source.name for source in reader.sources), next_step="Give the mail log itself")
 
 
 def to_document(reader: LogReader, summary: Summary) -> dict[str, Any]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 import os
 import re
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
 
 from kit.errors import UnreadableInput
 from kit.logs.envelope import canonical, stamp_of
-from kit.logs.records import Header
+from kit.logs.records import REPORT, Header
 from kit.logs.source import Source, unreadable
 
 _SPECIAL: Final = {
@@ -24,6 +26,8 @@ _SPECIAL: Final = {
     stat.S_IFSOCK: ("is a socket, not a log", "Give the file that the syslog daemon writes"),
 }
 _HEAD: Final = 1 << 16
+_FIRST_LINES: Final = 10
+"""Of a file in a folder, of which one has a time if it is a log: a script may have one further down."""
 _ENDING: Final = re.compile(r"(?:\.(?:gz|xz|zst|bz2|log))+$", re.IGNORECASE)
 _PACKED: Final = re.compile(r"\.(?:gz|xz|zst|bz2)$", re.IGNORECASE)
 # What rotation adds: a date, perhaps with an hour or a number behind it, the second since 1970, or a number that grows with age.
@@ -91,14 +95,14 @@ def _folder(folder: Path) -> list[Source]:
     for path in entries:
         try:
             source = _file(path)
-            header, lines = Header(), _head(source).decode("utf-8", "replace").split("\n", 10)[:10]
+            like_a_log = _begins_like_a_log(_head(source).decode("utf-8", "replace"), _FIRST_LINES)
         except UnreadableInput as fault:
-            # A log that may not be read is told; what is no log is passed over.
-            if isinstance(fault.__cause__, PermissionError):
+            # A log that may not be read, or not as it is, is told; what is no log is passed over.
+            if isinstance(fault.__cause__, PermissionError) or _holds_a_log(path):
                 problem = f"{fault.what}. {fault.next_step}"
                 passed.append(Source(name=str(path), path=None, modified=datetime.now(UTC), size=None, problem=problem))
             continue
-        if any(stamp_of(canonical(line, header)) for line in lines):
+        if like_a_log:
             found.append(_file(path))
         elif source.problem:  # packed, and damaged from the beginning
             passed.append(source)
@@ -111,6 +115,29 @@ def _folder(folder: Path) -> list[Source]:
             next_step="Give the folder or file that holds the mail log, often /var/log/mail.log",
         )
     return found + passed
+
+
+def has_no_times(source: Source) -> bool:
+    """Whether none of the lines at its beginning has a time that logs have. Of standard input that is not known, once it was read."""
+    if source.path is None or source.problem:
+        return False
+    return not _begins_like_a_log(_head(replace(source, taken=0)).decode("utf-8", "replace"), None)
+
+
+def _begins_like_a_log(head: str, most: int | None) -> bool:
+    """Whether one of so many lines has a time, or names the columns that follow."""
+    header = Header()
+    return any(stamp_of(canonical(line, header)) or line.startswith("#Fields:") for line in head.split("\n")[:most])
+
+
+def _holds_a_log(path: Path) -> bool:
+    """Whether what cannot be read as text is a log all the same: in UTF-16, or a report of Exchange."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        head = stream.read(_HEAD)
+    in_utf_16 = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return bool(REPORT.match(head)) or (in_utf_16 and _begins_like_a_log(head.decode("utf-16", "replace"), _FIRST_LINES))
 
 
 def _head(source: Source) -> bytes:

@@ -104,6 +104,44 @@ def test_a_cut_gzip_is_read_and_told(log):
     assert "cut short" in " ".join(kit(log.with_suffix(".gz")).stdout.split())
 
 
+@pytest.mark.parametrize("text", ["Dear diary,\n\ntoday it rained.\n", "#!/bin/sh\nexit 0\n", "a,b\n1,2\n"])
+@pytest.mark.parametrize("name", ["notes.txt", "notes.gz"])
+def test_what_is_no_log_is_unreadable_input(tmp_path, text, name):
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(text.encode()) if name.endswith("gz") else text.encode())
+    done = kit(path, "-o", tmp_path / "a.csv")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "no line at its beginning has the time stamp of a log" in done.stderr
+    assert not (tmp_path / "a.csv").exists()
+
+
+def test_beside_a_log_it_is_a_problem(tmp_path, log):
+    (tmp_path / "notes.txt").write_text("Dear diary\n")
+    done = kit(log, tmp_path / "notes.txt", "--json")
+    assert done.exit_code == 1
+    document = json.loads(done.stdout)
+    assert document["coverage"]["attempts"] == 6
+    assert document["problems"] == [f"{tmp_path / 'notes.txt'}: no line at its beginning has the time stamp of a log"]
+
+
+def test_what_it_says_of_signing_in_is_shown_all_the_same(tmp_path):
+    """A log with a time that the kit does not know."""
+    (tmp_path / "odd.log").write_text("24|11|26 12:00 login of ann refused\n")
+    done = kit(tmp_path / "odd.log")
+    assert done.exit_code == 1
+    assert "login of ann refused" in done.stdout
+    assert "no line at its beginning has the time stamp of a log" in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-11-24T12:00:00Z mx other: hello\n", "#Software: Microsoft Exchange Server\n#Fields: date-time,connector-id\n"]
+)
+def test_a_log_of_a_quiet_day_is_one(tmp_path, text):
+    (tmp_path / "mail.log").write_text(text)
+    assert kit(tmp_path / "mail.log").exit_code == 0
+    assert kit(tmp_path).exit_code == 0
+
+
 # ------------------------------------------------------------------------------------------------ filters
 
 

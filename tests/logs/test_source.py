@@ -328,6 +328,25 @@ def test_a_log_in_a_folder_that_is_damaged_from_its_beginning_is_told(tmp_path):
     assert "xz" in problem
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_a_log_in_a_folder_that_is_utf_16_is_told(tmp_path, encoding):
+    """As Out-File of Windows PowerShell writes one."""
+    (tmp_path / "mail.log").write_text(LINE.format(0, 1))
+    bom = "\ufeff" if encoding == "utf-16-be" else ""
+    (tmp_path / "other.log").write_bytes((bom + LINE.format(1, 2)).encode(encoding))
+    (tmp_path / "setup.log").write_bytes((bom + "The setup began.\n").encode(encoding))  # no log in the first place
+    (problem,) = read_logs(tmp_path, year=2026).problems
+    assert "other.log: is UTF-16" in problem
+    assert "iconv" in problem
+
+
+def test_the_clients_report_in_a_folder_is_told(tmp_path):
+    (tmp_path / "mail.log").write_text(LINE.format(0, 1))
+    (tmp_path / "report.csv").write_text("Sender Address,Domain,TLS 1.2,Messages\nann@example.com,example.com,100,7\n")
+    (problem,) = read_logs(tmp_path, year=2026).problems
+    assert "SMTP AUTH clients report" in problem
+
+
 def test_folder_with_rotated_logs_oldest_first(tmp_path):
     """logrotate's numbers count backwards; the plain name is the newest."""
     for place, name in enumerate(["mail.log.10.gz", "mail.log.2.gz", "mail.log.1", "mail.log"]):
