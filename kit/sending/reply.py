@@ -64,7 +64,9 @@ def masked(reply: Reply, secrets: Iterable[Secret]) -> Reply:
     if not secrets:
         return reply
     escaped = [Secret(_readable(secret.reveal().encode("utf-8", "surrogatepass"))) for secret in secrets]  # as `lines` has it
-    lines = tuple(mask("\n".join(reply.lines), [*secrets, *escaped]).split("\n")) if reply.lines else ()
+    code = f"{reply.code:03d} "  # by which `mask` tells a challenge (334), which it leaves, from a word of base64
+    text = mask("\n".join(code + line for line in reply.lines), [*secrets, *escaped])
+    lines = tuple(line.removeprefix(code) for line in text.split("\n")) if reply.lines else ()
     raw = mask(reply.raw.decode("utf-8", "surrogateescape"), secrets).encode("utf-8", "surrogateescape")
     whole = "".join(lines)
     if len(lines) > 1 and mask(whole, [*secrets, *escaped]) != mask(whole):  # in pieces, a line each

@@ -444,6 +444,13 @@ def test_masking_never_changes_what_a_reply_is(secret):
     assert (masked(reply, [Secret(secret)]).code, masked(reply, [Secret(secret)]).enhanced) == (535, "5.7.8")
 
 
+def test_a_challenge_is_left_as_it_came():
+    # RFC 7677 section 3, and an OAuth error (RFC 7628 section 3.2.2): base64 of plain text, which elsewhere may be a password.
+    for plain in (b"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096", b'{"status":"invalid_token"}'):
+        reply = parse_reply(b"334 " + base64.b64encode(plain) + b"\r\n")
+        assert masked(reply, [Secret("pencil")]).lines == reply.lines
+
+
 async def test_the_attempt_says_what_became_of_it(tmp_path):
     async def attempt(*replies, mechanism="PLAIN", budget):
         session = Session()
