@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, Unpack
 
 import click
 
-from kit.commands.common import conclude, find_secret, find_target, finish, number, print_json, server_options
+from kit.commands.common import conclude, find_secret, find_target, finish, print_json, server_options
+from kit.commands.telling import Screen, entry_line, in_doubt, in_words, paragraph, told, totals
 from kit.errors import UsageError
-from kit.model import Cause, Finding, Profile, SendResult, Severity, Step
+from kit.model import Profile, SendResult
 
 if TYPE_CHECKING:
     from kit.checks.discovery import Discovery
     from kit.profiles import Options
     from kit.redact import Secret
-    from kit.sending.journal import Entry, Series
+    from kit.sending.journal import Series
     from kit.sending.mail import Mail
     from kit.sending.series import SeriesResult
 
@@ -88,60 +89,50 @@ def send_command(
 
     from kit.auth.budget import ATTEMPTS_AN_HOUR
     from kit.checks import text
+    from kit.sending.pace import MOST_MESSAGES
     from kit.sending.send import send
     from kit.sending.signin import check_mechanism
 
-    for name, value in (("--resume", resume), ("--subject", subject), ("--kind", kind)):
-        if value == "":
-            raise UsageError("nothing stands behind it", where=name, next_step="Say what is meant, or leave it out")
-    _check_together(resume, described=bool(recipients or options["sender"] or subject or kind or size or eml), dry_run=dry_run, retry=retry)
-    _check_count(count, most, alone=bool(resume or dry_run))
+    described = recipients or options["sender"] or subject or kind or size or eml or count > 1
+    most = most or MOST_MESSAGES
+    for wrong, where, what, next_step in (
+        ("" in (resume, subject, kind), "--resume, --subject or --kind", "nothing stands behind it", "Say what is meant, or leave it out"),
+        (resume and described, "--resume", "a series goes on as it began", "Leave out what says how its messages are"),
+        (dry_run and (resume or retry or count > 1), "--dry-run", "it is of one message", "Leave out --count, --retry and --resume"),
+        (count > most, "--count", f"a series has {most} messages at most, as it is for tests", f"If it is meant: --most {count}"),
+        (not (resume or target), "TARGET", "no server is named", "Give a host, a mail address or a profile's name"),
+    ):
+        if wrong:
+            raise UsageError(what, where=where, next_step=next_step)
     if resume:
         series, profile, found = _resumed(resume, target, ask_third_parties=ask_third_parties, **options)
-    elif target:
+    else:
+        target = target or ""
         profile, found = find_target(target, ask_third_parties=ask_third_parties, **options)
         series = _begun(target, profile, recipients=recipients, kind=kind, subject=subject, size=size, eml=eml, messages=count)
-    else:
-        raise UsageError("no server is named", where="TARGET", next_step="Give a host, a mail address or a profile's name")
     mail = _make(series)  # what must not go out is said before anything else
     check_mechanism(profile)
     secret = find_secret(profile, password_stdin=password_stdin, needed=True)
     limit = attempts or ATTEMPTS_AN_HOUR
-    screen = _Screen(silent=quiet or as_json)
+    screen, silent = Screen(silent=quiet or as_json), quiet and not as_json
     if found:
         screen.announce(text.discovery_text(found) + "\n")
     if sandbox:
         rehearsed = asyncio.run(_in_sandbox(mail))
         screen.announce(f"In the sandbox first: {'taken' if rehearsed.accepted else 'refused'}\n")
         if not rehearsed.accepted:
-            _end(rehearsed, quiet=quiet, as_json=as_json)
+            _end(rehearsed, partial(conclude, rehearsed, as_json=as_json), target="sandbox", quiet=silent)
     screen.announce(text.plan(profile, gentle=gentle, secret=secret))
     if resume or retry or count > 1:
         again = " --password-stdin" if password_stdin else ""
-        sending = partial(_send_series, series, resume, profile, secret, screen, again=again, quiet=quiet, as_json=as_json)
-        sending(gentle=gentle, attempts_an_hour=limit)
+        sending = partial(_send_series, series, resume, profile, secret, screen, again=again, quiet=silent, as_json=as_json)
+        sending(to=len(mail.recipients), gentle=gentle, attempts_an_hour=limit)
     work = partial(send, profile, mail, secret, target=series.target, dry_run=dry_run, on_step=screen.step)
     result, stopped = _run(partial(work, gentle=gentle, attempts_an_hour=limit))
     if found:
         result = replace(result, findings=(*found.findings, *result.findings))
-    _end(result, quiet=quiet, as_json=as_json, stopped=stopped)
-
-
-def _check_together(resume: str | None, *, described: bool, dry_run: bool, retry: bool) -> None:
-    if resume and described:
-        raise UsageError("a series goes on as it began", where="--resume", next_step="Leave out what says how its messages are")
-    if dry_run and (resume or retry):
-        raise UsageError("a dry run is of one message", where="--dry-run", next_step="Leave out --retry and --resume")
-
-
-def _check_count(count: int, most: int | None, *, alone: bool) -> None:
-    from kit.sending.pace import MOST_MESSAGES
-
-    if alone and count > 1:
-        raise UsageError("a dry run is of one message, and a series goes on as it began", where="--count", next_step="Leave it out")
-    if count > (most or MOST_MESSAGES):
-        next_step = f"It is for tests, and mail for many people is the business of a mailing service. If it is meant: --most {count}"
-        raise UsageError(f"a series has {most or MOST_MESSAGES} messages at most", where="--count", next_step=next_step)
+    show = partial(conclude, result, as_json=as_json, stopped=stopped)
+    _end(result, show, target=series.target, quiet=silent, stopped=stopped)
 
 
 def _run(work: Callable[..., Coroutine[Any, Any, R]]) -> tuple[R, bool]:
@@ -159,37 +150,9 @@ def _run(work: Callable[..., Coroutine[Any, Any, R]]) -> tuple[R, bool]:
             raise
         return cut[0], True
     except BaseException:
-        for finding in filter(_in_doubt, cut[0].findings if cut else ()):
-            click.echo(f"kit: {_told(finding)}", err=True)
+        for finding in filter(in_doubt, cut[0].findings if cut else ()):
+            click.echo(f"kit: {told(finding)}", err=True)
         raise
-
-
-class _Screen:
-    """What is told while it is under way; nothing of it before the first step, as until then it may be wrong use."""
-
-    def __init__(self, *, silent: bool) -> None:
-        self._silent = silent
-        self._before: list[str] = []
-
-    def announce(self, line: str) -> None:
-        """Before the first step."""
-        self._before.append(line)
-
-    def step(self, step: Step) -> None:
-        """A step has ended."""
-        from kit.checks.text import step_line
-
-        self.say(step_line(step))
-
-    def say(self, line: str) -> None:
-        """Now. Where nobody reads any more, the mail goes on."""
-        if not self._silent:
-            try:
-                for each in (*self._before, line):
-                    click.echo(each)
-            except OSError:
-                self._silent = True
-        self._before.clear()
 
 
 def _make(series: Series) -> Mail:
@@ -275,8 +238,9 @@ def _send_series(
     resume: str | None,
     profile: Profile,
     secret: Secret | None,
-    screen: _Screen,
+    screen: Screen,
     *,
+    to: int,
     again: str,
     quiet: bool,
     as_json: bool,
@@ -284,7 +248,6 @@ def _send_series(
 ) -> NoReturn:
     from datetime import UTC, datetime
 
-    from kit.checks.text import findings_text
     from kit.model import to_plain
     from kit.sending.journal import Journal
     from kit.sending.pace import Pace
@@ -294,85 +257,30 @@ def _send_series(
     pace = Pace.of(profile)
     with Journal.resume(resume) if resume else Journal.start(series, now=datetime.now(UTC)) as journal:
         if journal.left:
-            plan = pace.plan([len(series.recipients)] * len(journal.left), most=series.messages)
+            plan = pace.plan([to] * len(journal.left), most=series.messages)
             screen.announce(f"Series {journal.name}: {plan.text}\n")
         work = partial(send_series, profile, lambda _: message_of(series), secret, pace=pace, journal=journal)
         try:
-            result, stopped = _run(partial(work, on_entry=lambda entry: screen.say(_entry_line(entry, series.messages)), **limits))
-            if as_json:
-                print_json(
-                    {"target": series.target, "host": profile.host, "port": profile.port, "security": profile.security} | to_plain(result)
-                )
-            elif not quiet:
-                trips = number(result.round_trips, "round trip")
-                click.echo(f"\n{findings_text(result.findings)}\n\n  {_totals(result)}, {trips}".lstrip("\n"))
-            elif stopped or not result.ok:
-                click.echo(_paragraph(series.target, result.findings, _totals(result)), err=True)
+            result, stopped = _run(partial(work, on_entry=lambda entry: screen.say(entry_line(entry, series.messages)), **limits))
+            where = {"target": series.target, "host": profile.host, "port": profile.port, "security": profile.security}
+            show = partial(print_json, where | to_plain(result)) if as_json else partial(click.echo, in_words(result))
+            _end(result, show, target=series.target, quiet=quiet, stopped=stopped, totals=totals(result))
         finally:
             if journal.left:
                 click.echo(f"kit: {len(journal.left)} not sent yet. Go on with: kit send --resume {journal.name}{again}", err=True)
-    finish(all_well=result.ok, stopped=stopped)
 
 
-_WORDS = {"accepted": "taken", "refused": "refused", "handed-over": "in doubt", "later": "put off", "planned": "not sent"}
-
-
-def _entry_line(entry: Entry, of: int) -> str:
-    from datetime import datetime
-
-    more = ""
-    if entry.state == "accepted":
-        more = (f", {entry.queue_id}" if entry.queue_id else "") + (f"; not for {', '.join(entry.rejected)}" if entry.rejected else "")
-    elif entry.state == "refused":
-        more = f", {entry.code or 'not sent'}"
-    elif entry.until:
-        more = f" until {datetime.fromtimestamp(entry.until).astimezone():%Y-%m-%d %H:%M:%S}"
-    return f"  {entry.number}/{of} {_WORDS[entry.state]}{more}"
-
-
-def _totals(result: SeriesResult) -> str:
-    from collections import Counter
-
-    states = Counter(entry.state.value for entry in result.entries)
-    return f"{number(len(result.entries), 'message')}: " + ", ".join(
-        f"{states[state]} {word}" for state, word in _WORDS.items() if states[state]
-    )
-
-
-def _in_doubt(finding: Finding) -> bool:
-    return any(text.startswith("Message-ID: ") for text in finding.evidence)
-
-
-def _told(finding: Finding) -> str:
-    """One finding in a paragraph."""
-    from kit.checks.text import shorten
-
-    evidence = finding.evidence[0] if finding.evidence else ""
-    because = f" ({evidence})" if _in_doubt(finding) else f" (because: {shorten(evidence)})" if evidence else ""
-    return f"{finding.title}. {finding.next_step}{because}"
-
-
-def _paragraph(target: str, findings: tuple[Finding, ...], totals: str = "") -> str:
-    """What cron mails to whoever reads it: what is in doubt, else what failed; why, and what to do. Never to send it once more."""
-    worst = sorted(
-        (each for each in findings if each.severity in (Severity.ERROR, Severity.WARNING) or each.cause is Cause.ABORTED),
-        key=lambda each: (not _in_doubt(each), each.cause is not Cause.ABORTED, each.severity is not Severity.ERROR),
-    )
-    doubts = len(list(filter(_in_doubt, worst)))
-    first = max(1, doubts)
-    said = [_told(finding) for finding in (worst or list(findings[-1:]))[:first]]
-    also = "; ".join(finding.title for finding in worst[first:])
-    return " ".join((f"kit send {target}:", *([totals + "."] if totals else []), *said, *([f"Also: {also}."] if also else [])))
-
-
-def _end(result: SendResult, *, quiet: bool, as_json: bool, stopped: bool = False) -> NoReturn:
-    """What came of it; and the exit code."""
-    if quiet and not as_json:
-        if stopped or not result.ok:
-            click.echo(_paragraph(result.target, result.findings), err=True)
-        finish(all_well=result.ok, stopped=stopped)
+def _end(
+    result: SendResult | SeriesResult, show: Callable[[], None], *, target: str, quiet: bool, stopped: bool = False, totals: str = ""
+) -> NoReturn:
+    """What came of it: by `show`, or for cron. Where nobody can read that, the other stream has the gist."""
+    gist = paragraph(target, result.findings, totals)
     try:
-        conclude(result, as_json=as_json, stopped=stopped)
+        if not quiet:
+            show()
+        elif stopped or not result.ok:
+            click.echo(gist, err=True)
     except OSError:
-        click.echo(_paragraph(result.target, result.findings), err=True)
+        click.echo(gist, err=True)
         raise
+    finish(all_well=result.ok, stopped=stopped)

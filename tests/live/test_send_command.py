@@ -325,28 +325,30 @@ async def test_quiet_names_what_is_in_doubt_before_all_else_and_never_says_to_se
 
 
 @pytest.mark.needs("linux")
-async def test_where_nobody_reads_any_more_the_message_goes_out_all_the_same(kit_send):
-    async with served() as (script, profile):
+@pytest.mark.parametrize("shape", [[], ["--json"], ["--count", "2"], ["--count", "2", "--json"]])
+async def test_where_nobody_reads_any_more_the_mail_goes_out_all_the_same_and_the_other_stream_has_the_gist(kit_send, shape):
+    async with served({".": None}) as (script, profile):
         place = ("127.0.0.1", "--port", str(profile.port), "--security", "none", "--from", "anna@example.com", "--to", "ben@example.net")
         with open("/dev/full", "w") as full:  # noqa: ASYNC230, PTH123 - a device
-            code, _, err = await kit_send(*place, stdout=full)
-    assert script.content
+            code, _, err = await kit_send(*place, *shape, stdout=full)
+    message_id = re.search(rb"Message-ID: (<.+>)", script.content)[1].decode()
     assert code == 1
-    assert "The server took the message" in err
+    assert f"(Message-ID: {message_id})" in err
     assert "No space left on device" in err
+    assert "Traceback" not in err
 
 
 def test_a_line_about_a_message_is_in_plain_words_and_a_wait_has_its_day():
-    from kit.commands.send import _entry_line
+    from kit.commands.telling import entry_line
     from kit.sending.journal import Entry, State
 
     tomorrow = datetime.now().astimezone() + timedelta(days=1)
     later = Entry(number=2, state=State.LATER, until=tomorrow.timestamp())
-    assert _entry_line(later, 3) == f"  2/3 put off until {tomorrow:%Y-%m-%d %H:%M:%S}"
-    assert _entry_line(Entry(number=1, state=State.HANDED_OVER), 3) == "  1/3 in doubt"
-    assert _entry_line(Entry(number=1), 3) == "  1/3 not sent"
-    assert _entry_line(Entry(number=3, state=State.ACCEPTED, queue_id="4C0", rejected=("a@b",)), 3) == "  3/3 taken, 4C0; not for a@b"
-    assert _entry_line(Entry(number=3, state=State.REFUSED, code=550), 3) == "  3/3 refused, 550"
+    assert entry_line(later, 3) == f"  2/3 put off until {tomorrow:%Y-%m-%d %H:%M:%S}"
+    assert entry_line(Entry(number=1, state=State.HANDED_OVER), 3) == "  1/3 in doubt"
+    assert entry_line(Entry(number=1), 3) == "  1/3 not sent"
+    assert entry_line(Entry(number=3, state=State.ACCEPTED, queue_id="4C0", rejected=("a@b",)), 3) == "  3/3 taken, 4C0; not for a@b"
+    assert entry_line(Entry(number=3, state=State.REFUSED, code=550), 3) == "  3/3 refused, 550"
 
 
 async def test_a_series_takes_no_second_description(kit_send):
