@@ -34,18 +34,23 @@ _CODES: Final = frozenset(
 _CHALLENGES: Final = (334, 354)
 _ENHANCED: Final = r"[245]\.\d{1,3}\.\d{1,3}(?![\w.])"
 _CODE_AND_ENHANCED: Final = re.compile(rf"(?<![\w.])([245]\d\d)[- ,:'\"b#]{{1,5}}({_ENHANCED})")
-# Where a reply begins: at the start, or behind what programs put before it ("said: ", "(535, b'…", "S: ", "error 535").
-_START: Final = r"(?:^|[:=>(\[\"'|] ?|\b(?:code|error|status|smtp|reply|response|said|server|dsn) )"
+# Where a reply begins: at the start, or behind what programs put before it ("said: ", "(535, b'…", "S: ", "error 535"). A process's
+# number in brackets, a size, a port and what HTTP logs write behind a request are none.
+_START: Final = (
+    r"(?:^|[:>(|] ?|[\"']|(?<!\w)\[|(?:code|error|status|smtp|reply|response|dsn)= ?"
+    r"|\b(?:code|error|status|smtp|reply|response|said|server|dsn) )"
+)
 _CODE_ALONE: Final = re.compile(rf"(?i){_START}([2345]\d\d)(-|(?![\w.]))")
 _ENHANCED_ALONE: Final = re.compile(rf"(?i){_START}({_ENHANCED})")
 # Words that make a number a reply. "535 users complain" has none of them.
 _MAIL_WORDS: Final = re.compile(
     r"(?i)\b(?:smtp|esmtp|e?auth\w*|log[ -]?in|sign[ -]?in|passw\w+|credentials?|username|user unknown|unknown user|no such user|mailbox|recipient"
     r"|sender|relay(?:ing)?|starttls|tls|ssl|encrypt\w*|command|sequence|syntax|denied|reject\w*|refused|not allowed|not permitted|disabled"
-    r"|blocked|policy|unavailable|too many|quota|try again|temporar\w+|ok|bye|queued|hello|go ahead|end data|ready|accepted|busy|closing|connections?|service)\b"
+    r"|blocked|policy|unavailable|too many|quota|try again|temporar\w+|ok|bye|queued|hello|go ahead|end data|ready|accepted|busy|wait|closing|connections?|service)\b"
 )
 _COUNTED: Final = re.compile(
-    r"(?i) (?:(?:failed|bad|wrong|new) )?(?:log[ -]?in|sign[ -]?in|auth\w*|password) (?:attempts|failures|tries|errors|requests)\b"
+    r"(?i) (?!too |no )(?:[\w-]{1,30} ){0,2}(?:log[ -]?in|sign[ -]?in|auth\w*|password) (?:attempts|failures|tries|errors|requests|resets)\b"
+    r"| (?!too |no )(?:[\w-]{1,30} )?(?:items|e?-?mails|users|people|accounts|mailboxes|moves|euros?|dollars)\b"
 )
 # A terminal's colours, and a line break as programs spell it.
 _COLOUR_OR_BREAK: Final = re.compile(r"\x1b\[[\d;]{0,20}[A-Za-z]|(?:\\r)?\\n")
@@ -167,7 +172,7 @@ def _find(line: str, *, trusted: bool) -> _Found | None:
     every = [_Found(int(m[1]), m[2]) for m in _CODE_AND_ENHANCED.finditer(line) if m[1][0] == m[2][0]]
     for match in _CODE_ALONE.finditer(line):
         code, rest = int(match[1]), line[match.end(1) : match.end(1) + 200]
-        if code in _CODES and not _COUNTED.match(rest):
+        if code in _CODES and (trusted or not _COUNTED.match(rest)):
             bare = not rest.strip(" .!?\"')]") and match.start() == 0
             foreign = match.start() == 0 and (code in _CHALLENGES or not rest.isascii())
             before = line[max(0, match.start() - 100) : match.end()]

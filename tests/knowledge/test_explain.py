@@ -39,6 +39,11 @@ PASTED = [
     ("535", "credentials", "a code without its text"),
     ("error 535", "credentials", "a code as a program reports it"),
     ("535 Falsche Zugangsdaten für postfach", "credentials", "a reply in another language"),
+    ("smtp_code=535 auth failed", "credentials", "a code behind its name"),
+    ('{"responseCode": 535, "command": "AUTH PLAIN"}', "credentials", "JSON"),
+    ("[535] authentication failed", "credentials", "brackets, and no process before them"),
+    ("421 Too many users", "backend-unavailable", "nothing that is counted"),
+    ("452 Too many recipients", "quota", ""),
     # one reply inside another: the inner one is the cause
     (
         "530 5.7.57 Client not authenticated [535 5.7.139 Authentication unsuccessful, basic authentication is disabled.]",
@@ -96,6 +101,26 @@ PASTED = [
     ("MySQL 5.7.8 was released", "unknown", ""),
     ("192.0.2.535 and 10.5.7.8", "unknown", ""),
     ("order 535-5512 has left the store", "unknown", ""),
+    ("535 items in your mailbox", "unknown", ""),
+    ("550 euros were refused by the bank", "unknown", ""),
+    ("Invoice 5.7.8 of 2026-11-24: service charge 550.00", "unknown", ""),
+    ("on 5.7.18 the service was refused", "unknown", "a date"),
+    ("there are 550 recipients on the list", "unknown", ""),
+    ("450 people were greylisted", "unknown", ""),
+    ("we do not relay your words", "unknown", ""),
+    ("port=535 status=ok", "unknown", "another number with an equals sign"),
+    # other daemons' lines, and lines of mail servers in which nothing failed
+    ("Nov 24 10:00:00 mail sshd[535]: Accepted password for root from 192.0.2.1 port 550 ssh2", "unknown", "a process's number"),
+    ("Nov 24 10:00:00 mail dovecot: imap-login: Login: user=<anna>, method=PLAIN, rip=192.0.2.1, mpid=535", "unknown", ""),
+    ('192.0.2.1 - - [24/Nov/2026:10:00:00 +0000] "POST /login HTTP/1.1" 503 550', "unknown", "HTTP"),
+    (
+        "postfix/smtp[550]: 4F2A1: to=<b@example.net>, relay=mx[192.0.2.1]:25, delay=0.5, status=sent (250 2.0.0 Ok: queued as 550A)",
+        "none",
+        "only the 250 is a reply",
+    ),
+    ('1rAbCd-0001Ab-2C => bob@example.net R=dnslookup T=remote_smtp H=mx [192.0.2.1] C="250 OK"', "none", "Exim"),
+    ("250 relay access denied is what we say to others", "none", "its code decides"),
+    ("252 2.0.0 Cannot VRFY user, but will accept message and attempt delivery", "none", ""),
     ("hello", "unknown", ""),
     ("", "unknown", ""),
 ]
