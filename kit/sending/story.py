@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from kit.knowledge.findings import found
 from kit.model import Finding, Profile, Security, SendResult, Step
 from kit.sending.addresses import parse_addresses
+from kit.sending.approach import refusal
 from kit.sending.content import read_content
 from kit.sending.mail import Mail
 
@@ -83,10 +84,14 @@ def facts(mail: Mail, steps: Sequence[Step], profile: Profile) -> tuple[tuple[st
 
 def stopped(mail: Mail, steps: Sequence[Step], profile: Profile) -> Finding:
     """What to say of a message whose sending was cancelled after these steps."""
-    if any(step.name == "message" and step.ok for step in steps):
+    message = next((step for step in steps if step.name == "message" and step.sent), None)
+    if message and message.ok:
         return found("taken", profile)
-    under_way = bool(steps) and steps[-1].name == "data" and steps[-1].ok
-    return found("perhaps-taken", profile, f"Message-ID: {mail.message_id}") if under_way else found("stopped", profile)
+    if message and message.reply and 400 <= message.reply.code < 600:
+        return refusal(message.reply, "data", profile)
+    # After 354 the content goes out; but where nobody was accepted that is a dot alone.
+    going_out = bool(steps) and steps[-1].name == "data" and steps[-1].ok and any(step.name == "rcpt" and step.ok for step in steps)
+    return found("perhaps-taken", profile, f"Message-ID: {mail.message_id}") if message or going_out else found("stopped", profile)
 
 
 def _author(mail: Mail) -> str:

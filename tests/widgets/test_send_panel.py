@@ -428,14 +428,22 @@ def test_another_from_than_the_envelopes_sender_is_told():
     assert "everybody" in rows["Protected by TLS"]
 
 
+ASKED = (step("mail"), step("rcpt"))
+
+
 @pytest.mark.parametrize(
     ("steps", "said"),
     [
         ([], "nothing was sent"),
         ([step("mail"), step("rcpt")], "nothing was sent"),
         ([step("data", ok=False, said="451 later")], "nothing was sent"),
-        ([step("data", said="354 go on")], "perhaps"),
-        ([step("data", said="354 go on"), step("message")], "The server took the message"),
+        ([*ASKED, step("data", said="354 go on")], "perhaps"),
+        ([*ASKED, step("data", said="354 go on"), step("message", sent="the message")], "The server took the message"),
+        ([*ASKED, step("data", said="354 go on"), step("message", sent="the message", ok=False, said="221 bye")], "perhaps"),
+        ([*ASKED, step("data", said="354 go on"), step("message", sent="the message", ok=False, said="452 4.3.1 disk full")], "no room"),
+        ([*ASKED, step("data", said="354 go on"), step("message", ok=False, said="250 too early")], "nothing was sent"),
+        # A dot alone is all that goes out where nobody was accepted (RFC 2920 section 3.1).
+        ([step("mail"), step("rcpt", ok=False, said="550 nobody"), step("data", said="354 go on")], "nothing was sent"),
     ],
 )
 def test_what_is_said_of_a_message_that_was_stopped(steps, said):
