@@ -50,8 +50,8 @@ def unpack(packing: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
     Raises:
         PackingError: after all pieces that could be had.
     """
-    start, error = _PACKINGS[packing][1]()
-    member = start()
+    magics, (start, error) = _PACKINGS[packing][0], _PACKINGS[packing][1]()
+    member, unpacked = start(), 0
     while True:
         data = b""
         if member.eof:
@@ -59,14 +59,20 @@ def unpack(packing: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
             while not (data := data.lstrip(b"\0")):  # some writers pad with zeros
                 if not (data := next(chunks, b"")):
                     return
+            while len(data) < len(magics[0]) and (more := next(chunks, b"")):
+                data += more
+            if not any(data.startswith(magic) or magic.startswith(data) for magic in magics):
+                raise PackingError(f"behind the {packing} data stands something else, which was not read")
             member = start()
         elif member.needs_input and not (data := next(chunks, b"")):
-            raise PackingError(f"the {packing} file is cut short; the lines before the cut were read")
+            raise PackingError(f"the {packing} file is cut short; {unpacked:,} bytes of text before the cut could be unpacked")
         try:
             plain = member.decompress(data, STEP)
         except error as fault:
-            raise PackingError(f"the {packing} data is damaged ({str(fault)[:100]}); the lines before it were read") from fault
+            had = f"{unpacked:,} bytes of text before it could be unpacked"
+            raise PackingError(f"the {packing} data is damaged ({str(fault)[:100]}); {had}") from fault
         if plain:
+            unpacked += len(plain)
             yield plain
 
 
@@ -123,10 +129,10 @@ class _Zstd:
         return bytes(self._member.decompress(piece))
 
 
-# By what it is called: how its streams begin. The last is a zstd frame that programs skip; pzstd begins with one.
+# By what it is called: how its streams begin. zstd has sixteen frames that programs skip; pzstd begins with one.
 _PACKINGS: Final[dict[str, tuple[tuple[bytes, ...], Callable[[], tuple[Start, type[Exception]]]]]] = {
     "gzip": ((b"\x1f\x8b",), _gzip),
     "xz": ((b"\xfd7zXZ\0",), _xz),
     "bzip2": ((b"BZh",), _bzip2),
-    "zstd": ((b"\x28\xb5\x2f\xfd", b"\x50\x2a\x4d\x18"), _zstd),
+    "zstd": ((b"\x28\xb5\x2f\xfd", *(bytes((kind, 0x2A, 0x4D, 0x18)) for kind in range(0x50, 0x60))), _zstd),
 }

@@ -7,6 +7,7 @@ import gzip
 import lzma
 import os
 import random
+import re
 import socket
 import subprocess
 import sys
@@ -119,11 +120,39 @@ def test_cut_short_is_told(path, noise, packing, share):
     packed = PACKINGS[packing](noise)
     path.write_bytes(packed[: int(len(packed) * share)])
     log = read_logs(path)
-    assert log.problems == (f"{path}: the {packing} file is cut short; the lines before the cut were read",)
+    (problem,) = log.problems
     found = users(log)
+    said = re.fullmatch(
+        rf"{re.escape(str(path))}: the {packing} file is cut short; ([\d,]+) bytes of text before the cut could be unpacked", problem
+    )
+    lines = noise[: int(said[1].replace(",", ""))].splitlines(keepends=True)
+    assert log.coverage.lines == len([line for line in lines if line.endswith(b"\n")])  # the last may be cut within a user's name
     assert found == [f"u{n}" for n in range(len(found))]
     # What is read is about as much as is there: a block of bzip2 is 900 kB of text, some 3,000 tries here; of the others less.
     assert 16_000 * share - 3_300 < len(found) <= 16_000
+
+
+@pytest.mark.parametrize("packing", PACKINGS)
+@pytest.mark.parametrize("piece", [1 << 18, 1])
+def test_what_stands_behind_the_packed_data_is_told_for_what_it_is(path, packing, piece, monkeypatch):
+    """gzip(1) calls it trailing garbage, and the data is sound."""
+    monkeypatch.setattr("kit.logs.source.BLOCK", piece)
+    pack = PACKINGS[packing]
+    path.write_bytes(pack(log_bytes(2)) + log_bytes(2, 2))
+    log = read_logs(path)
+    assert users(log) == ["u0", "u1"]
+    assert log.problems == (f"{path}: behind the {packing} data stands something else, which was not read",)
+    for cut in (1, 2, 3, 7):  # the beginning of a member is none
+        path.write_bytes(pack(log_bytes(2)) + pack(log_bytes(2, 2))[:cut])
+        assert "cut short" in read_logs(path).problems[0]
+
+
+def test_a_zstd_frame_that_is_to_be_skipped_is(path):
+    """RFC 8878 section 3.1.2: sixteen magic numbers."""
+    pack = PACKINGS["zstd"]
+    skipped = [bytes((kind, 0x2A, 0x4D, 0x18)) + (4).to_bytes(4, "little") + b"skip" for kind in range(0x50, 0x60)]
+    path.write_bytes(b"".join((*skipped, pack(log_bytes(2)), *skipped, pack(log_bytes(2, 2)))))
+    assert users(read_logs(path)) == ["u0", "u1", "u2", "u3"]
 
 
 @pytest.mark.parametrize("packing", PACKINGS)
