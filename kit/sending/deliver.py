@@ -103,10 +103,8 @@ def _open(mail: Say, recipients: Sequence[Say], end: Say, *, pipelined: bool) ->
         answers += ((yield rcpt),)
         if answers[-1].code == 421:  # it hangs up (RFC 5321 section 3.8)
             return begun, answers, None
-    if end.name == "data" and not any(good("rcpt", reply) for reply in answers):
-        yield Say("rset", b"RSET", "RSET")
-        return begun, answers, None
-    return begun, answers, (yield end)
+    worth_it = end.name != "data" or any(good("rcpt", reply) for reply in answers)
+    return begun, answers, (yield end) if worth_it else None
 
 
 def _content(mail: Mail, *, pipelined: bool, last: bool) -> Talk[tuple[Reply, Reply | None]]:

@@ -1,4 +1,4 @@
-"""The kit's own way to a server, for checks: a stream on asyncio that keeps the raw bytes and never waits for ever.
+"""The kit's own way to a server: a stream on asyncio that keeps the raw bytes and never waits for ever.
 
 One of the few modules that open something.
 """

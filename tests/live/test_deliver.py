@@ -138,7 +138,7 @@ def test_a_server_that_wants_a_message_for_nobody_gets_an_empty_one():
 
 def test_without_pipelining_nobody_to_send_to_is_no_data():
     done, pieces = play(a_mail(), PLAIN, {"rcpt": "450 4.2.0 later"})
-    assert names(pieces) == [["mail"], ["rcpt"], ["rset"]]
+    assert names(pieces) == [["mail"], ["rcpt"]]
     assert done.rejected == (BEN,)
 
 
