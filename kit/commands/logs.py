@@ -28,7 +28,7 @@ def _forget(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 @click.option("--since", metavar="T", help="Only attempts at or after this ISO 8601 date or time (in --tz, if it names no zone).")
 @click.option("--until", metavar="T", help="Only attempts before this date or time.")
 @click.option("--user", metavar="U", help="Only attempts of this user.")
-@click.option("--ip", metavar="A", help="Only attempts from this address.")
+@click.option("--ip", metavar="A", help="Only attempts from this address or network (192.0.2.0/24).")
 @click.option(
     "--forget",
     is_flag=True,
@@ -67,7 +67,7 @@ def logs_command(
 
     from kit.logs.authlog import LogReader
     from kit.logs.export import open_export
-    from kit.logs.options import parse_address, parse_time
+    from kit.logs.options import parse_time
     from kit.logs.progress import Progress
     from kit.logs.report import printable, report, tell_what_is_no_log, to_document
     from kit.logs.summary import Summary
@@ -75,7 +75,7 @@ def logs_command(
     begin, end = parse_time(since, option="--since", zone=zone), parse_time(until, option="--until", zone=zone)
     summary = Summary()
     with Progress(sys.stderr) as progress:
-        reader = LogReader(paths, year=year, zone=zone, since=begin, until=end, user=user, ip=parse_address(ip), progress=progress)
+        reader = LogReader(paths, year=year, zone=zone, since=begin, until=end, user=user, ip=ip, progress=progress)
         logs = [source.path for source in reader.sources if source.path]
         with open_export(output, logs) if output else nullcontext() as export:
             for table in reader.tables():

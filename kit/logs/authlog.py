@@ -14,11 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kit.errors import UnreadableInput
+from kit.logs import arrow
 from kit.logs.cache import key_of, load, store
 from kit.logs.classes import LineClass, line_classes
 from kit.logs.clock import Clock
 from kit.logs.columns import Attempts
 from kit.logs.join import Joiner
+from kit.logs.options import is_within, parse_network
 from kit.logs.rotation import find_sources
 from kit.logs.scan import Batch, Scanner, Tally, timed
 from kit.logs.source import Source
@@ -124,6 +126,10 @@ class _Wanted:
     user: str | None
     ip: str | None
 
+    def __post_init__(self) -> None:
+        if self.ip is not None:
+            parse_network(self.ip)
+
     def of(self, table: pa.Table) -> pa.Table:
         """Those of a table."""
         if self.since:
@@ -132,8 +138,10 @@ class _Wanted:
             table = table.filter(pc.less(table["time"], pa.scalar(self.until, table["time"].type)))
         if self.user:
             table = table.filter(pc.equal(pc.utf8_lower(table["user"].cast(pa.string())), self.user.lower()))
-        if self.ip:
-            table = table.filter(pc.equal(table["client_ip"].cast(pa.string()), self.ip))
+        if self.ip is not None:
+            network, addresses = parse_network(self.ip), table["client_ip"].cast(pa.string())
+            within = [address for address in pc.unique(addresses).to_pylist() if is_within(address, network)]
+            table = table.filter(pc.is_in(addresses, arrow.texts(within)))
         return table
 
 
@@ -153,7 +161,7 @@ class LogReader:
         since: only attempts at or after this time; coverage is always of all that was read.
         until: only attempts before this time.
         user: only attempts of this user, whatever the case of letters.
-        ip: only attempts from this address.
+        ip: only attempts from this address or network.
         progress: called after each megabyte or so with the source being read.
         processes: that read; else one, and for files of more than LARGE in all as many as there are processors, up to MOST_PROCESSES.
         classes: of lines, for one process; else those of the knowledge tables.
@@ -163,7 +171,7 @@ class LogReader:
 
     Raises:
         UnreadableInput: a path cannot be read as a log.
-        UsageError: there is no such zone.
+        UsageError: there is no such zone, or `ip` is neither an address nor a network.
     """
 
     def __init__(

@@ -23,6 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kit.cli import main
+from kit.errors import UsageError
 from kit.knowledge.load import load_table
 from kit.logs import summary as summary_module
 from kit.logs.authlog import LogReader, read_logs
@@ -154,6 +155,13 @@ def test_a_log_of_a_quiet_day_is_one(tmp_path, text):
         (("--ip", "192.0.2.1"), 2),
         (("--ip", "::ffff:192.0.2.1"), 2),
         (("--ip", "192.0.2.2", "--user", "a"), 1),
+        (("--ip", "192.0.2.0/24"), 6),
+        (("--ip", "192.0.2.9/31"), 0),
+        (("--ip", "192.0.2.3/31"), 4),  # whichever address of the network is named
+        (("--ip", "192.0.2.0/255.255.255.254"), 2),
+        (("--ip", "::ffff:192.0.2.2/127"), 4),
+        (("--ip", "2001:db8::/32"), 0),
+        (("--ip", "::/0"), 0),
         (("--since", "2026-11-24T12:02:00Z"), 4),  # at or after
         (("--until", "2026-11-24T12:02:00Z"), 2),  # before
         (("--since", "2026-11-24T12:01", "--until", "2026-11-24T12:03"), 2),
@@ -173,6 +181,16 @@ def test_filters(log, options, expected):
     assert re.match(rf"{expected} attempts? to sign in" if expected else "No attempt to sign in fits, of 6[.]", text.stdout)
 
 
+def test_a_network_of_ipv6_and_an_address_in_whatever_spelling(tmp_path):
+    path = tmp_path / "mail.log"
+    ips = ["2001:db8::7", "2001:db8:0:0:1:0:0:8", "2001:db8:1::9", "192.0.2.1"]
+    path.write_text("".join(FAILED.format(0, 1, ip, f"u{i}") for i, ip in enumerate(ips)))
+    for wanted, users in {"2001:DB8:0::/48": ["u0", "u1"], "[2001:db8::7]": ["u0"], "2001:db8::0:7": ["u0"], "0.0.0.0/0": ["u3"]}.items():
+        assert read_logs(path, ip=wanted).table["user"].to_pylist() == users
+    with pytest.raises(UsageError, match="no network"):
+        read_logs(path, ip="192.0.2.")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -180,6 +198,9 @@ def test_filters(log, options, expected):
         ("--until", "2026-13-01"),
         ("--tz", "Mars/Olympus"),
         ("--ip", "300.0.0.1"),
+        ("--ip", "192.0.2.0/33"),
+        ("--ip", "mx.example.com"),
+        ("--ip", ""),
         ("--year", "x"),
         ("--year", "99999"),
         ("-o", "attempts.xlsx"),
