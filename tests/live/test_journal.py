@@ -16,11 +16,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kit.errors import UnreadableInput, UsageError
+from kit.model import Profile, Security
 from kit.sending.journal import Journal, Series, State, found_in_doubt, journal_folder, read_journal, unfinished
 
 NOON = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 SERIES = Series(
-    target="mail.example.com", account="anna@mail.example.com", messages=4, sender="anna@example.com", recipients=("ben@example.net",)
+    target="mail.example.com",
+    account="anna@mail.example.com",
+    profile=Profile(host="mail.example.com", port=465, security=Security.TLS, user="anna", ca_file="/etc/ca.pem", name="mail"),
+    messages=4,
+    sender="anna@example.com",
+    recipients=("ben@example.net",),
 )
 
 

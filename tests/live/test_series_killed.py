@@ -86,8 +86,8 @@ def places(*, pipelining: bool) -> dict[tuple[str, int], int | None]:
     found = {}
     for at, (name, number) in enumerate(steps, 1):
         if number is None or number in chosen:
-            # With PIPELINING QUIT goes out with the last content, and both answers are read before the journal has them.
-            found["step", at] = number if name == "message" or (name == "quit" and pipelining) else None
+            # The answer to QUIT vouches for the one to the last content, so both are read before the journal has them.
+            found["step", at] = number if name in ("message", "quit") else None
     for number in chosen:
         before, answered = 2 * number, 2 * number + 1  # the journal's lines about it; the first line is about the series
         found |= {(kind, before): None for kind in LINE} | {(kind, answered): number for kind in LINE}
