@@ -25,6 +25,21 @@ def micros(times: pa.Array) -> npt.NDArray[np.int64]:
     return np.frombuffer(times.buffers()[1], np.int64, len(times), times.offset * 8)
 
 
+def integers(array: pa.Array) -> npt.NDArray[np.int32]:
+    """The 32-bit numbers of an array without nulls."""
+    return np.frombuffer(array.buffers()[1], np.int32, len(array), array.offset * 4)
+
+
+def codes(array: pa.DictionaryArray) -> npt.NDArray[np.int32]:
+    """Of each row the place of its text in the dictionary; behind the last where it is null."""
+    rows = slice(array.indices.offset, array.indices.offset + len(array))
+    known, data = array.indices.buffers()
+    places = np.frombuffer(data, np.int32)[rows].copy()
+    if known is not None:
+        places[np.unpackbits(np.frombuffer(known, np.uint8), bitorder="little")[rows] == 0] = len(array.dictionary)
+    return places
+
+
 def texts(values: Sequence[str | None]) -> pa.Array:
     """Texts, None as null."""
     known, present = None, cast("Sequence[str]", values)

@@ -1,0 +1,458 @@
+"""A log's attempts, ready to be looked at from any side: filter, then count over time, by cause, user, address, hour.
+
+Rows are ordered by kind (outcome, cause, service, …) and time, so that a filter is a slice of each kind, and a chart over time a few
+binary searches. What has many values (users, addresses) is counted from its codes, and the rows of one value are listed in an index.
+Ten million attempts take some tens of milliseconds, whatever is asked; every total sums `count`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta, tzinfo
+from functools import cached_property
+from ipaddress import ip_address, ip_network
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from kit.logs import arrow
+from kit.model import Outcome
+
+Ints = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.int32]
+Rows = Ints | Codes
+"""Places of rows, rising."""
+
+MOST_KINDS: Final = 4096
+MOST_BARS: Final = 400
+_CHUNK: Final = 1 << 20
+_HOUR: Final = 3_600_000_000
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+# Columns of few values; the first three always make the kinds, the others as long as there are no more than MOST_KINDS.
+_KINDS: Final = ("outcome", "cause", "service", "mechanism", "server", "host")
+_ALWAYS: Final = 3
+_MANY: Final = ("user", "client_ip")
+_MINUTES: Final = (1, 5, 15, 60, 180, 360, 720, 1440, 7 * 1440, 28 * 1440)
+
+
+def domain_of(user: str) -> str | None:
+    """What stands behind the last `@` of a user's name."""
+    return user.rpartition("@")[2].lower() or None if "@" in user else None
+
+
+def network_of(address: str) -> str | None:
+    """The /24 or /64 of an address."""
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return None
+    return str(ip_network((found, 24 if found.version == 4 else 64), strict=False))
+
+
+DERIVED: Final[Mapping[str, tuple[str, Callable[[str], str | None]]]] = {
+    "domain": ("user", domain_of),
+    "network": ("client_ip", network_of),
+}
+"""Columns that follow from another."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which attempts are looked at.
+
+    Attributes:
+        since: those at or after this time.
+        until: those before this time.
+        only: by column, the values that it may have; a column that is not there is no matter.
+    """
+
+    since: datetime | None = None
+    until: datetime | None = None
+    only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def narrowed(self, column: str, *values: str) -> Filter:
+        """The same with other values for a column; without values, with any."""
+        only = {name: wanted for name, wanted in self.only.items() if name != column}
+        return replace(self, only=only | ({column: values} if values else {}))
+
+
+class Name(NamedTuple):
+    """A value and how the selected attempts with it ended.
+
+    Attributes:
+        others: how many different addresses (of a user or domain) or users (of an address or network) there were.
+        last: of its attempts, UTC.
+    """
+
+    name: str
+    failed: int
+    good: int
+    others: int
+    last: datetime
+
+
+class _Words:
+    """A column of few different values: of each row its place among the names, and one place more for None."""
+
+    def __init__(self, codes: Codes, names: Sequence[str]) -> None:
+        self.codes = codes
+        self.names = list(names)
+
+    @classmethod
+    def of(cls, column: pa.ChunkedArray) -> _Words:
+        """From a dictionary column."""
+        whole = column.unify_dictionaries().combine_chunks()
+        whole = whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
+        return cls(arrow.codes(whole), whole.dictionary.to_pylist())
+
+    def __len__(self) -> int:
+        return len(self.names) + 1
+
+    def wanted(self, values: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """By place, whether it is one of the values."""
+        return np.array([name in values for name in self.names] + [False], bool)
+
+    @cached_property
+    def rows(self) -> tuple[Codes, Ints]:
+        """The rows by value, and where those of each begin."""
+        starts = np.zeros(len(self) + 1, np.int64)
+        np.cumsum(_counted(self.codes, len(self)), out=starts[1:])
+        return _order(self.codes), starts
+
+
+class View:
+    """Attempts in columns that can be counted at once.
+
+    Args:
+        table: of `kit.logs.table.SCHEMA`.
+
+    Attributes:
+        size: rows.
+        rows: of each row here its place in the table.
+        times: of the rows, microseconds since the epoch.
+        words: columns, by name.
+        kinds: by column, the place of each kind's value among the column's words.
+        good: of each kind, whether it is a success.
+        several: rows that stand for several attempts, and for how many beside the one.
+    """
+
+    def __init__(self, table: pa.Table) -> None:
+        self.size = len(table)
+        self._table = table
+        micros = np.concatenate([np.empty(0, np.int64), *(arrow.micros(chunk) for chunk in table["time"].chunks)])
+        by_time = np.argsort(micros, kind="stable").astype(np.int32)
+        words = {name: _Words.of(table[name]) for name in (*_KINDS, *_MANY)}
+        kind, self.kinds = _kinds({name: words[name] for name in _KINDS}, self.size)
+        by_kind = by_time[_order(kind[by_time])]
+        self.rows = by_kind
+        self.times = micros[by_kind]
+        self._kind = kind[by_kind]
+        self.words = {name: _Words(column.codes[by_kind], column.names) for name, column in words.items()}
+        self.good = self.words["outcome"].wanted((Outcome.SUCCESS.value,))[self.kinds["outcome"]]
+        self._bounds = np.searchsorted(self._kind, np.arange(len(self.kinds["outcome"]) + 1))
+        counts = np.concatenate([np.empty(0, np.int32), *(arrow.integers(chunk) for chunk in table["count"].chunks)])[by_kind]
+        many = np.flatnonzero(counts != 1)
+        self._named: dict[str, tuple[_Words, dict[str, list[int]]]] = {}
+        self.several = many, (counts[many] - 1).astype(np.int64)
+
+    @property
+    def span(self) -> tuple[datetime, datetime] | None:
+        """The first and the last attempt; None where there is none."""
+        return self.select(Filter()).span
+
+    def values(self, column: str) -> list[str]:
+        """What a column has, the commonest first."""
+        return [name for name in self.select(Filter()).by(column) if name is not None]
+
+    def select(self, wanted: Filter) -> Selection:
+        """The attempts that fit."""
+        kinds = np.ones(len(self.good), bool)
+        few: Rows | None = None
+        for column, values in wanted.only.items():
+            if column in self.kinds:
+                kinds &= self.words[column].wanted(values)[self.kinds[column]]
+            else:
+                rows = self.rows_of(column, values)
+                few = rows if few is None else np.intersect1d(few, rows, assume_unique=True)
+        begins, ends = self._bounds[:-1], self._bounds[1:]
+        if wanted.since is not None:
+            begins = self._before(_micros(wanted.since))
+        if wanted.until is not None:
+            ends = self._before(_micros(wanted.until))
+        kinds &= ends > begins
+        return Selection(self, np.where(kinds, begins, 0), np.where(kinds, ends, 0), few)
+
+    def _before(self, time: int) -> Ints:
+        """Of each kind, the first row that is not before a time."""
+        return np.array(
+            [a + self.times[a:b].searchsorted(time) for a, b in zip(self._bounds[:-1], self._bounds[1:], strict=True)], np.int64
+        )
+
+    def rows_of(self, column: str, values: Sequence[str]) -> Codes:
+        """The rows with one of the values, rising."""
+        base, names = self.named(column)
+        order, starts = base.rows
+        found = [order[starts[i] : starts[i + 1]] for value in values for i in names.get(value, ())]
+        rows = np.concatenate([np.empty(0, np.int32), *found])
+        return rows if len(found) == 1 else np.sort(rows)
+
+    def named(self, column: str) -> tuple[_Words, dict[str, list[int]]]:
+        """The words of a column, or of that which it follows from, and which of them each of its values stands for."""
+        if column not in self._named:
+            base, function = DERIVED.get(column, (column, None))
+            names: dict[str, list[int]] = {}
+            for i, word in enumerate(self.words[base].names):
+                if (name := function(word) if function else word) is not None:
+                    names.setdefault(name, []).append(i)
+            self._named[column] = self.words[base], names
+        return self._named[column]
+
+    @cached_property
+    def hours(self) -> tuple[datetime, Ints]:
+        """The first full hour, and by kind and hour from then on the first row that is not before it."""
+        first = _time(self.times.min()).replace(minute=0, second=0, microsecond=0)
+        edges = np.arange(_micros(first), int(self.times.max()) + _HOUR + 1, _HOUR)
+        return first, np.stack([a + self.times[a:b].searchsorted(edges) for a, b in zip(self._bounds[:-1], self._bounds[1:], strict=True)])
+
+
+class Selection:
+    """Some of a view's attempts: a slice of the rows of each kind, and of these perhaps only few.
+
+    Args:
+        view: whose.
+        begins: by kind, its first row.
+        ends: by kind, the row behind its last.
+        few: rows that rise; None is all.
+    """
+
+    def __init__(self, view: View, begins: Ints, ends: Ints, few: Rows | None) -> None:
+        self._view = view
+        self._begins, self._ends = begins, ends
+        self._few = None if few is None else self._inside(few)
+
+    def only(self, kinds: npt.NDArray[np.bool_]) -> Selection:
+        """Those of some kinds."""
+        return Selection(self._view, np.where(kinds, self._begins, 0), np.where(kinds, self._ends, 0), self._few)
+
+    def _inside(self, rows: Rows) -> Rows:
+        """Those of the rows, which rise, that are in the slices."""
+        return np.concatenate([rows[:0], *self._runs(rows)])
+
+    def _runs(self, rows: Rows) -> list[Rows]:
+        """The same, kind by kind."""
+        begins, ends = (rows.searchsorted(bounds.astype(rows.dtype)) for bounds in (self._begins, self._ends))
+        return [rows[begins[i] : ends[i]] for i in np.flatnonzero(ends > begins).tolist()]
+
+    @cached_property
+    def _more(self) -> tuple[Rows, Ints]:
+        """Rows that stand for several attempts, and for how many beside the one."""
+        places, more = self._view.several
+        if not len(places):
+            return places, more
+        kept = self._inside(places)
+        if self._few is not None:
+            kept = kept[np.append(self._few, -1)[self._few.searchsorted(kept)] == kept]
+        return kept, more[places.searchsorted(kept)]
+
+    def _pieces(self) -> Iterator[slice | Rows]:
+        """The rows in pieces that stay in the processor's cache."""
+        if self._few is not None:
+            yield self._few
+            return
+        for kind in np.flatnonzero(self._ends > self._begins).tolist():
+            for begin in range(int(self._begins[kind]), int(self._ends[kind]), _CHUNK):
+                yield slice(begin, min(begin + _CHUNK, int(self._ends[kind])))
+
+    @cached_property
+    def total(self) -> int:
+        """How many attempts."""
+        rows = len(self._few) if self._few is not None else int((self._ends - self._begins).sum())
+        return rows + int(self._more[1].sum())
+
+    @property
+    def span(self) -> tuple[datetime, datetime] | None:
+        """The first and the last of them; None where there is none."""
+        times = self._view.times
+        if self._few is not None:
+            found = times[self._few]
+            return (_time(found.min()), _time(found.max())) if len(found) else None
+        some = self._ends > self._begins
+        return (_time(times[self._begins[some]].min()), _time(times[self._ends[some] - 1].max())) if some.any() else None
+
+    def by(self, column: str) -> dict[str | None, int]:
+        """Attempts by value, the commonest first; None where it is not known."""
+        counts, names = self.counted(column)
+        order = np.argsort(-counts, kind="stable")
+        return {(names[i] if i < len(names) else None): int(counts[i]) for i in order.tolist() if counts[i]}
+
+    def counted(self, column: str) -> tuple[Ints, list[str]]:
+        """Attempts by value, and the values; one more count for None."""
+        words, named = self._view.named(column)
+        counts = np.zeros(len(words), np.int64)
+        if column in self._view.kinds and self._few is None:
+            np.add.at(counts, self._view.kinds[column], self._ends - self._begins)
+        else:
+            for codes in _gathered(words.codes[piece] for piece in self._pieces()):
+                counts += np.bincount(codes, minlength=len(words))
+        places, more = self._more
+        np.add.at(counts, words.codes[places], more)
+        if column not in DERIVED:
+            return counts, words.names
+        to = np.full(len(words), len(named))
+        for i, of_name in enumerate(named.values()):
+            to[of_name] = i
+        return np.bincount(to, counts, len(named) + 1).astype(np.int64), list(named)
+
+    def over_time(self, column: str, edges: Ints) -> dict[str | None, Ints]:
+        """Attempts between one time and the next, by value of a column that makes kinds; the commonest first.
+
+        Args:
+            column: one of the view's `kinds`.
+            edges: microseconds since the epoch, rising; n + 1 of them give n numbers.
+        """
+        view, bars = self._view, len(edges) - 1
+        words, kinds = view.words[column], view.kinds[column]
+        counts = np.zeros((len(words), bars), np.int64)
+        if self._few is None:
+            for kind in np.flatnonzero(self._ends > self._begins).tolist():
+                counts[kinds[kind]] += np.diff(view.times[self._begins[kind] : self._ends[kind]].searchsorted(edges))
+        for rows, weights in ((self._few, None), self._more) if self._few is not None else (self._more,):
+            bar = edges.searchsorted(view.times[rows], "right") - 1
+            cells = words.codes[rows].astype(np.int64) * bars + bar
+            shown = (bar >= 0) & (bar < bars)
+            weight = None if weights is None else weights[shown]
+            counts += np.bincount(cells[shown], weight, counts.size).astype(np.int64).reshape(counts.shape)
+        sums = counts.sum(axis=1)
+        return {(words.names[i] if i < len(words.names) else None): counts[i] for i in np.argsort(-sums, kind="stable").tolist() if sums[i]}
+
+    def by_hour(self, zone: tzinfo = UTC) -> Ints:
+        """Attempts by weekday (Monday is 0) and hour of the day in a zone: 7 x 24."""
+        table = np.zeros((7, 24), np.int64)
+        if not self.total:
+            return table
+        view = self._view
+        first, rows = view.hours
+        if self._few is None:
+            counts = np.diff(np.clip(rows, self._begins[:, None], self._ends[:, None]).sum(axis=0))
+        else:
+            counts = np.bincount((view.times[self._few] - _micros(first)) // _HOUR, minlength=rows.shape[1] - 1)
+        places, more = self._more
+        np.add.at(counts, (view.times[places] - _micros(first)) // _HOUR, more)
+        busy = np.flatnonzero(counts)
+        local = [(first + timedelta(hours=hour)).astimezone(zone) for hour in busy.tolist()]
+        np.add.at(table, ([time.weekday() for time in local], [time.hour for time in local]), counts[busy])
+        return table
+
+    def top(self, column: str, most: int, *, beside: Selection | None = None) -> list[Name]:
+        """Who stands out: the values with the most attempts that did not end in success, then with the most that did.
+
+        Args:
+            column: `user`, `client_ip`, `domain` or `network`.
+            most: of them.
+            beside: whose successes count in the place of the selection's own; it decides of nobody's being there.
+        """
+        good = self._view.good
+        failed, names = self.only(~good).counted(column)
+        mine = failed + self.only(good).counted(column)[0]
+        well = (beside or self).only(good).counted(column)[0]
+        order = np.lexsort((-well[:-1], -failed[:-1], mine[:-1] == 0))[:most]
+        runs_of = self._runs_by(column)
+        return [Name(names[i], int(failed[i]), int(well[i]), *self._others(column, runs_of(names[i]))) for i in order.tolist() if mine[i]]
+
+    def _runs_by(self, column: str) -> Callable[[str], list[Rows]]:
+        """What finds the selected rows of a value."""
+        view, few = self._view, self._few
+        if few is None:
+            return lambda name: self._runs(view.rows_of(column, (name,)))
+        words, named = view.named(column)
+        codes = words.codes[few]
+        return lambda name: self._runs(few[np.isin(codes, named[name])])
+
+    def _others(self, column: str, runs: Sequence[Rows]) -> tuple[int, datetime]:
+        """How many different users or addresses are beside a value in its rows, and when the last of them was."""
+        view = self._view
+        words = view.words["client_ip" if DERIVED.get(column, (column,))[0] == "user" else "user"]
+        seen = np.zeros(len(words), bool)
+        for run in runs:
+            seen[words.codes[run]] = True
+        return int(seen[:-1].sum()), _time(max(view.times[run[-1]] for run in runs))
+
+    def rows(self, most: int, *, skip: int = 0) -> Ints:
+        """Places in the table of the latest of them, the latest first."""
+        view, wanted = self._view, most + skip
+        some = self._few
+        if some is None:
+            busy = np.flatnonzero(self._ends > self._begins)
+            tails = [np.arange(max(e - wanted, b), e) for b, e in zip(self._begins[busy].tolist(), self._ends[busy].tolist(), strict=True)]
+            some = np.concatenate([np.empty(0, np.int64), *tails])
+        order = np.lexsort((-view.rows[some], -view.times[some]))[skip:wanted]
+        found: Ints = view.rows[some[order]].astype(np.int64)
+        return found
+
+
+def edges_between(first: datetime, last: datetime, zone: tzinfo = UTC, *, most: int = MOST_BARS) -> Ints:
+    """Bounds of bars of one width, on round times of a zone, that hold both times: the narrowest that need no more than so many."""
+    start = first.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    for minutes in _MINUTES:
+        width = timedelta(minutes=minutes)
+        begin = start + (first - start) // width * width
+        number = (last - begin) // width + 1
+        if number <= most:
+            break
+    return _micros(begin) + width // timedelta(microseconds=1) * np.arange(number + 1)
+
+
+def _gathered(pieces: Iterable[Codes]) -> Iterator[Codes]:
+    """Small pieces put together, for each count begins with a zero for every value."""
+    waiting: list[Codes] = []
+    for piece in pieces:
+        waiting.append(piece)
+        if sum(map(len, waiting)) >= _CHUNK:
+            yield np.concatenate(waiting)
+            waiting = []
+    if waiting:
+        yield np.concatenate(waiting)
+
+
+def _kinds(words: Mapping[str, _Words], size: int) -> tuple[Codes, dict[str, Ints]]:
+    """The kind of each row, and by column the value of each kind."""
+    kind, kinds = np.zeros(size, np.int64), dict[str, Ints]()
+    for number, (name, column) in enumerate(words.items()):
+        both = kind * len(column) + column.codes
+        most = len(column) * (max(map(len, kinds.values()), default=1))
+        used = np.flatnonzero(_counted(both, most))
+        if number >= _ALWAYS and len(used) > MOST_KINDS:
+            continue
+        old, value = np.divmod(used, len(column))
+        kinds = {each: places[old] for each, places in kinds.items()} | {name: value}
+        place = np.zeros(most, np.int64)
+        place[used] = np.arange(len(used))
+        kind = place[both]
+    return kind.astype(np.int32), kinds
+
+
+def _counted(codes: npt.NDArray[Any], most: int) -> Ints:
+    """How often each code occurs."""
+    counts = np.zeros(most, np.int64)
+    for begin in range(0, len(codes), _CHUNK):
+        counts += np.bincount(codes[begin : begin + _CHUNK], minlength=most)
+    return counts
+
+
+def _order(codes: Codes) -> Codes:
+    """What sorts codes, equal ones in the order they have: by halves, for numbers of 16 bits are sorted without being compared."""
+    low = np.argsort((codes & 0xFFFF).astype(np.uint16), kind="stable")
+    if len(codes) and codes.max() > 0xFFFF:
+        low = low[np.argsort((codes[low] >> 16).astype(np.uint16), kind="stable")]
+    return low.astype(np.int32)
+
+
+def _micros(time: datetime) -> int:
+    return (time - _EPOCH) // timedelta(microseconds=1)
+
+
+def _time(micros: Any) -> datetime:
+    return _EPOCH + timedelta(microseconds=int(micros))
