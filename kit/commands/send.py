@@ -259,7 +259,7 @@ def _send_series(
         if journal.left:
             plan = pace.plan([to] * len(journal.left), most=series.messages)
             screen.announce(f"Series {journal.name}: {plan.text}\n")
-        work = partial(send_series, profile, lambda _: message_of(series), secret, pace=pace, journal=journal)
+        work = partial(send_series, profile, lambda _: message_of(series), secret, pace=pace, journal=journal, on_wait=screen.wait)
         try:
             result, stopped = _run(partial(work, on_entry=lambda entry: screen.say(entry_line(entry, series.messages)), **limits))
             where = {"target": series.target, "host": profile.host, "port": profile.port, "security": profile.security}

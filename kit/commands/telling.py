@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -33,6 +34,11 @@ class Screen:
 
         self.say(step_line(step))
 
+    def wait(self, seconds: float) -> None:
+        """Nothing will happen for so long."""
+        if seconds >= 5:
+            self.say(f"  waiting until {moment(time.time() + seconds)}")
+
     def say(self, line: str) -> None:
         """Now. Where nobody reads any more, the mail goes on."""
         if not self._silent:
@@ -46,16 +52,19 @@ class Screen:
 
 def entry_line(entry: Entry, of: int) -> str:
     """One message of a series, as something has become of it."""
-    from datetime import datetime
-
     more = ""
     if entry.state == "accepted":
         more = (f", {entry.queue_id}" if entry.queue_id else "") + (f"; not for {', '.join(entry.rejected)}" if entry.rejected else "")
     elif entry.state == "refused":
         more = f", {entry.code or 'not sent'}"
     elif entry.until:
-        more = f" until {datetime.fromtimestamp(entry.until).astimezone():%Y-%m-%d %H:%M:%S}"
+        more = f" until {moment(entry.until)}"
     return f"  {entry.number}/{of} {_WORDS[entry.state]}{more}"
+
+
+def moment(seconds: float) -> str:
+    """A time since 1970 by the clock on the wall, with its day."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 def totals(result: SeriesResult) -> str:

@@ -356,3 +356,25 @@ async def test_a_series_takes_no_second_description(kit_send):
         code, out, err = await kit_send("127.0.0.1", "--from", "anna@example.com", *more)
         assert (code, out) == (2, "")
         assert "Traceback" not in err
+
+
+async def test_a_pause_is_said_before_it_is_made(kit_send):
+    async with served({"MAIL": "421 4.3.2 Come back in 6 seconds"}) as (script, profile):
+        # The first message is taken; the second meets the 421, and goes over the next connection.
+        say, mails = script._say, 0
+
+        async def answer(what, writer):
+            nonlocal mails
+            mails += what == "MAIL"
+            if what != "MAIL" or mails == 2:
+                return await say(what, writer)
+            writer.write(b"250 Ok\r\n")
+            return True
+
+        script._say = answer
+        place = ("127.0.0.1", "--port", str(profile.port), "--security", "none", "--from", "anna@example.com", "--to", "ben@example.net")
+        code, out, _ = await kit_send(*place, "--count", "2")
+    assert code == 0
+    assert "2 messages: 2 taken" in out
+    until = re.search(r"\n  waiting until (\S+ \S+)\n  2/2 taken", out)[1]
+    assert abs(datetime.strptime(until, "%Y-%m-%d %H:%M:%S").astimezone() - datetime.now().astimezone()) < timedelta(seconds=6)
