@@ -1,7 +1,8 @@
-"""JSON whose records are spread over lines, or stand all on one: brought to one record a line, byte for byte in its place.
+"""Records that are spread over lines, or stand all on one: brought to one record a line, byte for byte in its place.
 
-A line end within a record becomes a blank, the comma between two records a line end, and what stands around them blanks. No byte is added or
-lost, so that an offset is still that of the file. A line is then a record.
+In JSON a line end within a record becomes a blank, the comma between two records a line end, and what stands around them blanks. In the CSV of
+the Entra portal a line end between quotes becomes a blank. No byte is added or lost, so that an offset is still that of the file. A line is
+then a record.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ _BEGINS: Final = (
     (re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*(?:"@odata[^"]{0,64}"\s*:\s*"[^"]{0,512}"\s*,\s*){0,4}"(?:value|records)"\s*:\s*\['), 2),
     (re.compile(rb'(?:\xef\xbb\xbf)?\s*\{[ \t\r]*\n\s*"'), 0),
 )
+# The first columns of such CSV, and what begins a line of any log: between quotes it shows that one of them was none.
+_COLUMNS: Final = re.compile(rb'(?:\xef\xbb\xbf)?"?(?:date|createddatetime|timegenerated)(?: [(\[]utc[)\]])?"?,', re.IGNORECASE)
+_LINE: Final = re.compile(rb'"?\d{4}-\d\d-\d\d[T ]|[A-Z][a-z]{2} [ \d]\d |[{<]')
 _ESCAPED: Final = re.compile(rb"\\.", re.DOTALL)
 _NEWLINE, _BLANK, _COMMA, _QUOTE, _BACKSLASH = b'\n ,"\\'
 
@@ -28,23 +32,52 @@ Fill = Callable[[memoryview], int]
 
 def is_spread(first: bytes) -> bool:
     """Whether a stream that begins so is brought to one record a line."""
-    return any(begins.match(first) for begins, _ in _BEGINS)
+    return _gatherer(first) is not None
 
 
 def one_a_line(first: bytes, fill: Fill) -> tuple[bytes, Fill]:
     """The first bytes of a stream and what fills a buffer with those that follow; of any other stream as they are."""
-    around = next((depth for begins, depth in _BEGINS if begins.match(first)), None)
-    if around is None:
+    gatherer = _gatherer(first)
+    if gatherer is None:
         return first, fill
-    spread, head = _Spread(around), bytearray(first)
-    spread.gather(memoryview(head))
-    return bytes(head), partial(_filled, spread, fill)
+    head = bytearray(first)
+    gatherer.gather(memoryview(head))
+    return bytes(head), partial(_filled, gatherer, fill)
 
 
-def _filled(spread: _Spread, fill: Fill, buffer: memoryview) -> int:
+def _gatherer(first: bytes) -> _Spread | _Quoted | None:
+    if _COLUMNS.match(first):
+        return _Quoted()
+    return next((_Spread(around) for begins, around in _BEGINS if begins.match(first)), None)
+
+
+def _filled(gatherer: _Spread | _Quoted, fill: Fill, buffer: memoryview) -> int:
     got = fill(buffer)
-    spread.gather(buffer[:got])
+    gatherer.gather(buffer[:got])
     return got
+
+
+class _Quoted:
+    """Whether the CSV is between quotes where the stream is. One that is doubled changes that twice (RFC 4180).
+
+    A quote that stands alone would let all that follows be one record: the stream stays as it is from there on.
+    """
+
+    def __init__(self) -> None:
+        self._inside = self._at_start = self._broken = False
+
+    def gather(self, piece: memoryview) -> None:
+        """Changes the next bytes in their place."""
+        if not piece or self._broken:
+            return
+        data, text = np.frombuffer(piece, np.uint8), bytes(piece)
+        within = ((np.cumsum(data == _QUOTE) + self._inside) & 1).astype(bool)
+        starts = [-1] * (self._inside and self._at_start) + np.flatnonzero(within & (data == _NEWLINE)).tolist()
+        alone = next((place for place in starts if _LINE.match(text, place + 1)), len(data))
+        self._broken = alone < len(data)
+        self._inside, self._at_start = bool(within[-1]), bool(data[-1] == _NEWLINE)
+        until = slice(0, max(alone, 0))
+        data[until][within[until] & _any_of(data[until], b"\n\r")] = _BLANK
 
 
 class _Spread:

@@ -26,9 +26,11 @@ BEGINNINGS = [
 
 
 def one_record_a_line(data: bytes) -> bytes:
-    """JSON over many lines, or all on one: as many bytes, a record a line."""
+    """JSON over many lines, or all on one, and CSV: as many bytes, a record a line."""
     text = data.decode("latin-1")
     bare = text.removeprefix("\xef\xbb\xbf")
+    if FIRST_COLUMN.fullmatch(bare.partition(",")[0].strip('"')):
+        return _rows(text).encode("latin-1")
     around = next((around for around, begins in BEGINNINGS if re.match(begins, bare.lstrip())), None)
     if around is None:
         return data
@@ -41,6 +43,16 @@ def one_record_a_line(data: bytes) -> bytes:
         else:
             out.append(character)
     return "".join(out).encode("latin-1")
+
+
+def _rows(text: str) -> str:
+    out, quotes = [], 0
+    for place, character in enumerate(text):
+        quotes += character == '"'
+        if character == "\n" and quotes % 2 and re.match(r'"?\d{4}-\d\d-\d\d[T ]|[A-Z][a-z]{2} [ \d]\d |[{<]', text[place + 1 :]):
+            return "".join((*out, text[place:]))
+        out.append(" " if character in "\n\r" and quotes % 2 else character)
+    return "".join(out)
 
 
 def _places(text: str) -> Iterator[tuple[str, bool, int, int]]:
