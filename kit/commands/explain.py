@@ -32,7 +32,7 @@ def explain_command(words: tuple[str, ...], as_json: bool) -> None:
 
     text = " ".join(words)
     if text == "-":
-        text = sys.stdin.buffer.read(4 * LIMIT).decode("utf-8", "replace")
+        text = sys.stdin.buffer.read(4 * LIMIT).decode("utf-8-sig", "replace")
     if not text.strip():
         raise UsageError(
             "there is nothing to explain",

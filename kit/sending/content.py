@@ -6,6 +6,7 @@ What email libraries make of a message does not count here: they mend what a ser
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from dataclasses import dataclass
 from typing import Final
 
@@ -80,6 +81,10 @@ def read_content(raw: bytes, *, origin: str = "") -> Content:
     Raises:
         InvalidMessage: two readers could take it for two things, or no server need take it.
     """
+    if not raw.strip():
+        raise refused("empty-message", origin or "message")
+    if raw.startswith((BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE)):
+        raise refused("byte-order-mark", _at(origin, 1))
     wire = _line_ends(raw, origin)
     if too_long := _TOO_LONG.search(wire):
         raise refused("line-too-long", _place(origin, wire, too_long.start()), f"it has {len(too_long[0]) - 1}")
@@ -143,11 +148,10 @@ def _field(lines: list[bytes], number: int, origin: str) -> Field:
 
 
 def _check_once(fields: tuple[Field, ...]) -> None:
-    seen: set[str] = set()
-    for field in fields:
-        if field.name in seen & _ONCE:
-            raise refused("field-twice", field.where)
-        seen.add(field.name)
+    names = [field.name for field in fields]
+    twice = [field for at, field in enumerate(fields) if field.name in _ONCE and field.name in names[:at]]
+    if twice:  # two senders are worse than two of anything else
+        raise refused("field-twice", min(twice, key=lambda field: field.name != "from").where)
 
 
 def _place(origin: str, raw: bytes, at: int) -> str:

@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import islice, pairwise
+from itertools import islice, pairwise, takewhile
 from typing import Any, Final
 
 from kit.knowledge.load import load_table
@@ -33,6 +33,9 @@ _PAIR: Final = re.compile(r'([A-Za-z][\w.-]{0,63})(?:/\d{1,3})? ?= ?((?:"(?:[^"\
 _WITH: Final = re.compile(r"(?i)(?:UTF8)?(?:E?SMTP|LMTP)(S?)(A?)(?![A-Z0-9])")
 # As Postfix, Gmail, Microsoft, Exim and OpenSMTPD write it.
 _TLS: Final = re.compile(r"(?:using |version=|\()(TLS|SSL)[ v]?(\d)(?:[._](\d))?(?![0-9])")
+_BY: Final = re.compile(r"\bby ([^\s;()]+)")
+_PRIVATE: Final = re.compile(r"[^.]*|.*:.*|.*\.(?:\d+|internal|local|localdomain|lan)")  # names that say nothing about whose a server is
+_NAMELESS: Final = "outlook.com"  # whose results stand without a name
 _CIPHER: Final = re.compile(r"(?:cipher[= ]|\) tls |\(TLSv?[\d.]{1,3}:)([A-Za-z0-9_-]{4,64})")
 
 
@@ -150,6 +153,12 @@ def domain_of(address: str | None) -> str:
     return domain if re.fullmatch(r"\w[\w.-]{0,252}", domain) else ""
 
 
+def shared_domain(one: str, other: str) -> str:
+    """The longest domain that both are, or are under; which domain is of one organisation is not looked up."""
+    labels = zip(one.split(".")[::-1], other.split(".")[::-1], strict=False)
+    return ".".join([label for label, same in takewhile(lambda pair: pair[0] == pair[1], labels)][::-1])
+
+
 # --- the way ----------------------------------------------------------------------------------------------------------
 
 
@@ -194,14 +203,23 @@ def read_hops(fields: list[tuple[str, str]]) -> tuple[Hop, ...]:
 def read_results(fields: list[tuple[str, str]]) -> Iterator[Result]:
     """Of each Authentication-Results field, the topmost first.
 
-    Only the receiving server's own can be trusted, and the topmost is that (RFC 8601 section 5). It may have written more than one, a
-    program each: those follow at once, before any Received, in the same name, and speak of something else. All the
-    others were in the message when it came in: words of its sender, or of somebody on the way.
+    Only the receiving server's own can be trusted, and the topmost is that (RFC 8601 section 5), if it speaks in the name of whoever
+    wrote the Received above it. It may have written more than one, a program each: those follow at once, before any Received, in the
+    same name, and speak of something else. All the others were in the message when it came in: words of its sender, or of somebody on
+    the way.
     """
     first: str | None = None
     heard: set[str] = set()
-    met, below = 0, False
+    met, below, believed, receiver = 0, False, False, ""
     for name, value in fields:
+        if (
+            name == "received"
+            and not met
+            and not receiver
+            and (by := _BY.search(re.sub(r"\([^()]*\)", "", value)))
+            and not _PRIVATE.fullmatch(by[1])
+        ):
+            receiver = by[1].lower()
         below = below or (name == "received" and met > 0)
         if name != "authentication-results" or met >= _MOST:
             continue
@@ -213,9 +231,10 @@ def read_results(fields: list[tuple[str, str]]) -> Iterator[Result]:
         pairs = [(_PAIR.findall(text), said) for text, said in parts]
         methods = {found[0][0].lower() for found, _ in pairs if found}
         if met == 1:
-            first, trusted = authserv_id, True
+            first, trusted = authserv_id, not receiver or "." in shared_domain(authserv_id or _NAMELESS, receiver)
+            believed = trusted
         else:
-            trusted = not below and authserv_id is not None and authserv_id == first and not methods & heard
+            trusted = believed and not below and authserv_id is not None and authserv_id == first and not methods & heard
         heard |= methods if trusted else set()
         for found, said in pairs:
             if found and (method := found[0][0].lower()) in load_table("received")["result"]:

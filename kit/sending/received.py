@@ -5,19 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import takewhile
 from typing import Final
 
-from kit.errors import KnowledgeError
+from kit.errors import InvalidMessage, KnowledgeError, UsageError
+from kit.fields import check_host
 from kit.knowledge.findings import bounded
 from kit.knowledge.load import load_table
 from kit.model import Cause, Finding, Outcome, Security, SendResult, Severity
-from kit.sending.headers import LIMIT, Hop, Result, domain_of, read_fields, read_hops, read_results
+from kit.sending.addresses import parse_addresses
+from kit.sending.headers import LIMIT, Hop, Result, domain_of, read_fields, read_hops, read_results, shared_domain
 from kit.sending.mail import TRACE_HEADER
+from kit.sending.rules import noted
 
 DELAY: Final = 300.0  # seconds that a hop may take before it is worth a word
+_QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"')  # a name may look like an address
 _BRACKETED: Final = re.compile(r"<([^<>\s]{1,320})>")
 _SENDER: Final = re.compile(r"\(Authenticated sender: ([^()\s]{1,320})")
+_JUDGED: Final = ("spf", "dkim", "dmarc")
+_SAME: Final = "aligned with From"
 _FOREIGN: Final = "another domain, not aligned with From"
 
 
@@ -78,7 +83,9 @@ def read_received(text: str, *, sent: SendResult | None = None, user: str | None
     over_tls = sent is not None and sent.security is not Security.NONE
     if not values.keys() & {"received", "authentication-results"}:
         return replace(read, findings=(_say("no-headers"),))
-    return replace(read, findings=tuple(_findings(read, account, signed_in=signed_in or user is not None, over_tls=over_tls)))
+    about_from = _about_from([value for name, value in fields if name == "from"])
+    findings = _findings(read, account, signed_in=signed_in or user is not None, over_tls=over_tls)
+    return replace(read, findings=(*findings, *about_from))
 
 
 def _findings(read: Received, account: str | None, *, signed_in: bool, over_tls: bool) -> Iterator[Finding]:
@@ -111,6 +118,10 @@ def _about_sender(believed: list[Result], sender: str | None) -> Iterator[Findin
         return
     # The name that the server gave itself (smtp.helo) is not the envelope's sender.
     passed = {r.method for r in believed if r.result == "pass" and (r.method != "spf" or r.get("smtp.mailfrom") or not r.get("smtp.helo"))}
+    if doubt := _doubt(believed, sender):
+        yield doubt
+        passed.discard("dmarc")
+        believed = [result for result in believed if result.method != "dmarc"]
     for result in believed:
         if result.severity is Severity.OK or (result.method in passed and result.result != "pass"):
             continue
@@ -125,32 +136,75 @@ def _about_sender(believed: list[Result], sender: str | None) -> Iterator[Findin
         )
     if "dmarc" in passed:
         yield _say("proven", *(_quoted(result) for result in believed if result.result == "pass"))
-    elif passed & {"spf", "dkim"} and not any(result.method == "dmarc" and result.result == "fail" for result in believed):
+    elif not doubt and passed & {"spf", "dkim"} and not any(result.method == "dmarc" and result.result == "fail" for result in believed):
         compared = _compared(believed, sender)
         if compared[1:] and all(line.endswith(_FOREIGN) for line in compared[1:]):
             yield _say("not-aligned", *compared)
 
 
+def _doubt(believed: list[Result], sender: str | None) -> Finding | None:
+    """Why what is said of DMARC cannot be, if so: it must speak of From's domain, and follow from SPF and DKIM (RFC 7489 sections 3.1 and 4.2)."""
+    author = domain_of(sender)
+    verdicts = [result for result in believed if result.method == "dmarc" and result.result in ("pass", "fail")]
+    if not author or not verdicts:
+        return None
+    evidence = (*(_quoted(result) for result in believed if result.method in _JUDGED), *_compared(believed, sender))
+    judged = [domain_of(result.get("header.from")) for result in verdicts]
+    if any(domain and _alignment(author, domain) == _FOREIGN for domain in judged):
+        return _say("dmarc-of-another", *evidence)
+    stand = {result: _alignment(author, result.domain) for result in _proven(believed)}
+    both = {"spf", "dkim"} <= {result.method for result in believed}
+    impossible = {
+        "pass": both and all(how == _FOREIGN for how in stand.values()),
+        "fail": any(how == _SAME and result.get("smtp.mailfrom", "header.d", "header.i") for result, how in stand.items()),
+    }
+    return _say("contradiction", *evidence) if any(impossible[result.result] for result in verdicts) else None
+
+
+def _proven(believed: list[Result]) -> list[Result]:
+    return [result for result in believed if result.method in ("spf", "dkim") and result.result == "pass" and result.domain]
+
+
+def _about_from(values: list[str]) -> Iterator[Finding]:
+    """What a reader may take for the sender that is not."""
+    if len(values) > 1:
+        yield noted("field-twice", "From", " and ".join(values[:2]))
+    for value in values[:1]:
+        try:
+            boxes = parse_addresses("From", value)
+        except InvalidMessage:
+            return
+        yield from (noted("name-hides-address", "From", f"{box.poses_as} stands before {box.address}") for box in boxes if box.poses_as)
+
+
 def _compared(believed: list[Result], sender: str | None) -> tuple[str, ...]:
     """From's domain beside each that SPF or DKIM proved (RFC 7489 section 3.1)."""
     author = domain_of(sender) or next((result.domain for result in believed if result.method == "dmarc"), "")
-    proven = [result for result in believed if result.method in ("spf", "dkim") and result.result == "pass" and result.domain]
     if not author:
         return ()
-    return (f"From: {author}", *(f"{result.method} proved {result.domain}: {_alignment(author, result.domain)}" for result in proven))
+    stand = (f"{result.method} proved {result.domain}: {_alignment(author, result.domain)}" for result in _proven(believed))
+    return (f"From: {author}", *stand)
 
 
 def _alignment(author: str, proven: str) -> str:
-    """How the two domains stand to each other. Which domain is the organisational one is not looked up."""
+    """How the two domains stand to each other (RFC 7489 section 3.1)."""
+    author, proven = _on_the_wire(author), _on_the_wire(proven)
     if author == proven:
-        return "aligned with From"
-    labels = zip(author.split(".")[::-1], proven.split(".")[::-1], strict=False)
-    shared = ".".join([label for label, other in takewhile(lambda pair: pair[0] == pair[1], labels)][::-1])
-    if shared in (author, proven):
-        return "one is under the other, so aligned with From in relaxed mode"
+        return _SAME
+    shared = shared_domain(author, proven)
     if "." in shared:
+        if shared in (author, proven):
+            return "one is under the other, so aligned with From in relaxed mode"
         return f"aligned with From only in relaxed mode, and only if {shared} is of one organisation"
     return _FOREIGN
+
+
+def _on_the_wire(domain: str) -> str:
+    """`domain` in ASCII: a receiver may write either form (RFC 8616 section 6)."""
+    try:
+        return domain if domain.isascii() else check_host(domain)
+    except UsageError:
+        return domain
 
 
 def _quoted(result: Result) -> str:
@@ -169,7 +223,7 @@ def _account(read: Received) -> str | None:
 
 def _address(value: str | None) -> str | None:
     """What stands in angle brackets, else all of it."""
-    found = _BRACKETED.search(value or "")
+    found = _BRACKETED.search(_QUOTED.sub("", value or ""))
     return found[1] if found else value or None
 
 

@@ -41,6 +41,12 @@ def test_a_file_from_unix_gets_crlf(eml):
 @pytest.mark.parametrize(
     ("octets", "where", "what"),
     [
+        (b"", "letter.eml: ", "there is nothing in it"),
+        (b"\r\n\r\n", "letter.eml: ", "there is nothing in it"),
+        (b"\xef\xbb\xbf" + HEAD, "letter.eml:1: ", "byte order mark"),
+        ((HEAD + b"To: eve@example.com\r\n").decode().encode("utf-16"), "letter.eml:1: ", "byte order mark"),
+        # Whose mail it is comes before what it is about.
+        (HEAD + b"Subject: a\r\nSubject: b\r\nFrom: eve@example.com\r\n", "letter.eml:7 (From): ", "RFC 5322 section 3.6"),
         (HEAD + b"\r\nfirst\r\nsecond\nthird\r\n", "letter.eml:7: ", "RFC 5321 section 2.3.8"),
         (HEAD + b"\r\nfirst\r\n\r\n.\nMAIL FROM:<eve@example.com>\r\n", "letter.eml:8: ", "RFC 5321 section 4.1.1.4"),
         (HEAD + b"\r\nfirst\r\n" + b"x" * 999, "letter.eml:7: ", "RFC 5322 section 2.1.1.*999"),

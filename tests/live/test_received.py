@@ -47,7 +47,7 @@ Received: from [192.0.2.5] (laptop.example.com [192.0.2.5])
 \t(No client certificate requested)
 \tby mail.example.com (Postfix) with ESMTPSA id 4XyZ11
 \tfor <bob@example.net>; Tue, 24 Nov 2026 11:00:05 +0100 (CET)
-From: "bob@example.org" <anna@example.com>
+From: "Anna <of> Example" <anna@example.com>
 To: bob@example.net
 Subject: A test [0123456789ab]
 Message-ID: <17.1.2.0123456789ab@example.com>
@@ -355,6 +355,65 @@ def test_only_the_receiving_servers_own_results_are_believed(fields, believed):
 
 
 @pytest.mark.parametrize(
+    ("above", "authserv_id", "believed"),
+    [
+        # The field stands under the Received of who received it, as Gmail's and rspamd's do, and in that name.
+        ([hop(0)], "mx.example.net", True),
+        ([hop(0)], "example.net", True),
+        ([hop(0)], "evil.example", False),
+        ([hop(9), hop(0, by="relay.evil.example")], "evil.example", False),
+        ([hop(0)], "net", False),
+        # Under a name that says nothing of whose the server is, or under none, nothing is against it.
+        ([hop(0, by="2002:a05:6402:1234")], "mx.example.net", True),
+        ([hop(0, by="store1.internal")], "mx.example.net", True),
+        ([hop(0, by="192.0.2.25")], "mx.example.net", True),
+        ([], "mx.example.net", True),
+        # Microsoft's has no name.
+        ([hop(0, by="am1pepf.eurprd01.prod.outlook.com")], None, True),
+        ([hop(0)], None, False),
+        # What stands in brackets names no server.
+        (
+            ["Received: from a (checked by mx.example.net) by mx.example.org with ESMTPS id 1; Tue, 24 Nov 2026 10:00:05 +0000"],
+            "mx.example.net",
+            False,
+        ),
+    ],
+)
+def test_the_topmost_results_are_believed_in_the_name_of_who_received(above, authserv_id, believed):
+    name = f"{authserv_id}; " if authserv_id else ""
+    results = "dkim=pass header.d=example.com; dmarc=pass header.from=example.com"
+    again = "Authentication-Results: mx.example.net; spf=pass smtp.mailfrom=example.com"
+    read = read_received(received(*above, f"Authentication-Results: {name}{results}", again))
+    assert bool(told(read)) is believed
+    assert (title("finding", "proven") in titles(read)) is believed
+    assert (title("finding", "no-results") in titles(read)) is not believed
+    assert ("spf", "pass", "example.com") in told(read, trusted=believed and authserv_id == "mx.example.net")
+
+
+@pytest.mark.parametrize(
+    ("sender", "address", "shown"),
+    [
+        ('"ben@example.net" <anna@example.com>', "anna@example.com", "ben@example.net"),
+        ('"<ben@example.net>" <anna@example.com>', "anna@example.com", "ben@example.net"),
+        ("=?utf-8?q?ben=40example.net?= <anna@example.com>", "anna@example.com", "ben@example.net"),
+        ('"anna@example.com" <anna@example.com>', "anna@example.com", None),
+        ("Anna <anna@example.com>", "anna@example.com", None),
+    ],
+)
+def test_a_name_that_looks_like_another_address_is_said(sender, address, shown):
+    read = read_received(received(hop(0), sender=sender))
+    assert read.sender == address
+    found = [finding.evidence for finding in read.findings if "looks like another address" in finding.title]
+    assert found == ([(f"From: {shown} stands before {address}",)] if shown else [])
+
+
+def test_two_senders_are_said():
+    read = read_received(received(hop(0), "From: eve@example.org"))
+    [finding] = [finding for finding in read.findings if finding.severity is Severity.ERROR]
+    assert finding.evidence == ("From: eve@example.org and anna@example.com",)
+
+
+@pytest.mark.parametrize(
     ("method", "result"),
     [
         *(("spf", result) for result in ("fail", "softfail", "neutral", "none", "temperror", "permerror", "policy", "hardfail")),
@@ -409,9 +468,8 @@ def test_where_from_is_proven_the_rest_is_worth_a_note():
     ("proven", "words"),
     [
         # RFC 7489 section 3.1: strict is the same, relaxed the same organisational domain.
-        ("example.com", "aligned with From"),
         ("mail.example.com", "one is under the other, so aligned with From in relaxed mode"),
-        ("com", "one is under the other, so aligned with From in relaxed mode"),
+        ("com", "another domain, not aligned with From"),  # no organisation is a whole top domain
         ("example.org", "another domain, not aligned with From"),
         ("notexample.com", "another domain, not aligned with From"),
     ],
@@ -426,6 +484,46 @@ def test_what_is_compared_where_dmarc_fails(proven, words):
     [finding] = [finding for finding in read.findings if finding.severity is Severity.ERROR]
     assert finding.title == title("result", "dmarc", "fail")
     assert finding.evidence[1:] == ("From: example.com", f"spf proved {proven}: {words}", f"dkim proved {proven}: {words}")
+
+
+@pytest.mark.parametrize(
+    ("results", "doubt"),
+    [
+        # RFC 7489 section 4.2: one aligned pass is enough, and without one there is no pass.
+        ("spf=pass smtp.mailfrom=anna@example.com; dkim=none; dmarc=fail header.from=example.com", "contradiction"),
+        ("spf=fail smtp.mailfrom=example.com; dkim=pass header.d=example.com; dmarc=fail header.from=example.com", "contradiction"),
+        ("spf=pass smtp.mailfrom=example.org; dkim=none; dmarc=pass header.from=example.com", "contradiction"),
+        ("spf=fail smtp.mailfrom=example.com; dkim=fail header.d=example.com; dmarc=pass header.from=example.com", "contradiction"),
+        # A parent or a neighbour may be aligned or not: that is for the record and the list of top domains to say.
+        ("spf=pass smtp.mailfrom=bounce.example.com; dkim=none; dmarc=fail header.from=example.com", None),
+        ("spf=pass smtp.mailfrom=bounce.example.com; dkim=none; dmarc=pass header.from=example.com", None),
+        # The server's own name proves no envelope; nor is one of the two all that was looked at.
+        ("spf=pass smtp.helo=example.com; dkim=none; dmarc=fail header.from=example.com", None),
+        ("spf=softfail smtp.mailfrom=example.com; dmarc=pass header.from=example.com", None),
+        # Whom it speaks of: the domain in From, or one above it that has the record.
+        ("dkim=pass header.d=evil.example; dmarc=pass header.from=evil.example", "dmarc-of-another"),
+        ("dkim=fail header.d=evil.example; dmarc=fail header.from=evil.example", "dmarc-of-another"),
+        ("dmarc=pass", None),
+    ],
+)
+def test_a_verdict_on_dmarc_is_not_believed_against_what_it_stands_on(results, doubt):
+    read = read_received(received(f"Authentication-Results: mx.example.net; {results}"))
+    known = [name for name in ("contradiction", "dmarc-of-another", "proven") if title("finding", name) in titles(read)]
+    passed = "dmarc=pass" in results
+    assert known == ([doubt] if doubt else ["proven"] if passed else [])
+    assert read.ok is (passed and doubt is None)
+    assert (title("result", "dmarc", "fail") in titles(read)) is (not passed and doubt is None)
+
+
+@pytest.mark.parametrize("written", ["bücher.example", "xn--bcher-kva.example"])
+def test_a_domain_is_the_same_in_both_its_forms(written):
+    value = f"Authentication-Results: mx.example.net; spf=none; dkim=pass header.d={written}; dmarc=pass header.from={written}"
+    assert read_received(received(value, sender="anna@bücher.example")).ok
+
+
+def test_dmarc_may_speak_of_the_domain_above_from():
+    value = "Authentication-Results: mx.example.net; dkim=pass header.d=example.com; dmarc=pass header.from=example.com"
+    assert read_received(received(value, sender="anna@news.example.com")).ok
 
 
 @pytest.mark.parametrize(
@@ -677,7 +775,12 @@ def test_a_flood_takes_no_time(head, unit):
 
 # --- shown ------------------------------------------------------------------------------------------------------------
 
-BAD = GMAIL.replace("dmarc=pass", "dmarc=fail").replace("mail.example.com. [", "<b>\x1b[2J [")
+BAD = (
+    GMAIL.replace("dmarc=pass", "dmarc=fail")
+    .replace("header.i=@example.com", "header.i=@example.org")
+    .replace("from=anna@example.com", "from=anna@example.org")
+    .replace("mail.example.com. [", "<b>\x1b[2J [")
+)
 
 
 def test_explain_takes_headers():
@@ -690,6 +793,11 @@ def test_explain_takes_headers():
     assert bad.exit_code == 1
     assert f"✗ error: {title('result', 'dmarc', 'fail')}" in bad.stdout
     assert "\x1b" not in bad.stdout
+
+
+def test_explain_takes_a_file_with_a_byte_order_mark():
+    got = CliRunner().invoke(main, ["explain", "-"], input=b"\xef\xbb\xbf" + GMAIL.replace("Delivered-To: bob@example.net\n", "").encode())
+    assert got.stdout == CliRunner().invoke(main, ["explain", "-"], input=GMAIL).stdout
 
 
 def test_explain_gives_headers_as_json():
