@@ -9,7 +9,8 @@ import pytest
 
 from kit.errors import UsageError
 from kit.model import Profile, Security
-from kit.sending.session import Break, Broken
+from kit.sending.dialogue import ehlo
+from kit.sending.session import Break, Broken, Session
 from kit.sending.transport import REPLY_LIMIT, connect, resolve, tls_context
 from tests.live.check_servers import make_pki, serve, smtp
 
@@ -130,6 +131,22 @@ async def test_a_reset_is_a_closed_connection():
         with pytest.raises(Broken) as broken:
             await ask(wire, b"EHLO client")
         assert broken.value.why is Break.CLOSED
+        await wire.close()
+
+
+async def test_what_is_put_where_nobody_listens_any_more_was_not_sent():
+    async def handler(line):
+        await line.say(b"220 mail\r\n")
+
+    async with serve(handler) as server:
+        wire, session = await wire_to(profile(server.port)), Session()
+        await wire.hear()
+        while not wire.closed:
+            await asyncio.sleep(0.01)
+        with pytest.raises(Broken) as broken:
+            await session.run(ehlo("client"), wire)
+        assert broken.value.why is Break.CLOSED
+        assert (session.steps[0].name, session.steps[0].sent, session.steps[0].ok) == ("ehlo", None, False)
         await wire.close()
 
 
