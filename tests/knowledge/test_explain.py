@@ -165,6 +165,11 @@ def test_a_code_means_what_it_means_at_its_stage(code, stage, cause):
         ("550 5.7.23 zork", "sender-not-allowed"),  # RFC 7372 section 3.2: SPF
         ("550 5.7.1 Sender not allowed", "sender-not-allowed"),
         ("554 5.7.1 <anna@example.com>: Sender address rejected: Access denied", "sender-not-allowed"),
+        ("550 SPF check failed", "sender-not-allowed"),
+        ("550 Sender verify failed", "sender-not-allowed"),
+        ("550 5.1.8 Access denied, bad outbound sender", "sender-not-allowed"),  # its code says more than “denied”
+        ("550 5.7.26 Unauthenticated email is not accepted due to the domain's DMARC policy", "sender-not-allowed"),
+        ("550-5.2.1 The user you are trying to contact is receiving mail too quickly", "too-many"),
         ("550 5.7.1 Unable to relay", "relay-denied"),
         ("530 5.7.1 Authentication required", "not-authenticated"),
         # The recipient's fault by its code, or the recipient by the server's words.
@@ -177,11 +182,11 @@ def test_a_code_means_what_it_means_at_its_stage(code, stage, cause):
     ],
 )
 def test_a_refusal_of_a_recipient_is_read_by_its_words_then_its_code_then_its_stage(text, cause):
-    code, _, words = text.partition(" ")
+    code, words = text[:3], text[4:]
     reply = Reply(code=int(code), lines=(words,), enhanced=words.split()[0] if words[:2] in ("4.", "5.") else None)
     got = finding(reply, stage="rcpt")
     assert got.cause == cause
-    assert got.severity is (Severity.WARNING if code[0] == "4" else Severity.ERROR)
+    assert got.severity is (Severity.WARNING if code[0] == "4" or cause == "too-many" else Severity.ERROR)
     assert ("refuses" in got.title) <= (code[0] == "5")
 
 
