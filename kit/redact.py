@@ -122,8 +122,8 @@ _GUESSES: Final = tuple(
         rf"({_CALLED}[ \t]{{1,4}})(?=[^\s\d]*\d)(?=[^\sA-Za-z]*[A-Za-z])[^\s@<>()\[\]]{{3,}}(?![^\s<>()\[\]])",
         # (ann/hunter2), and neither (256/256), (mx/192.0.2.7) nor (TLSv1.3/TLS_AES_256_GCM_SHA384).
         r"(\((?!\d+/\d)[\w.@+-]{1,64}/)(?![\dA-F.:]+\)|[A-Z][A-Z0-9_-]*\))[^\s()].*?(?=\)(?!\w)|$)",
-        # What the password file holds: saslauthd -d prints it where a password is wrong ("auth_shadow: pw mismatch: '…' != '…'").
-        r"(pw mismatch: ').+(?=')",
+        # saslauthd -d, where a password is wrong: what the password file holds, on AIX beside the password.
+        r"(pw mismatch: ).+",
         r"(\$(?:[1567y]|2[abxy]?|gy|apr1|md5|sha1|argon2[id]{1,2})\$)[\w./$=,+-]{4,}",
         r"(\{(?:[A-Z0-9]{1,16}-)?(?:CRYPT|S?SHA\d{0,3}|S?MD5|PLAIN|CLEARTEXT)\})[^\s'\"]+",
         # MailEnable: command, what the client sent, what it was answered, with a tab between.

@@ -236,7 +236,8 @@ GUESSES = [
     ("11/24/26 12:00:01\tSMTP-IN\tC4D9.MAI\t1016\t192.0.2.7\tAUTH\tYW5u\t334 UGFzc3dvcmQ6\t18\t10", "YW5u"),
     ("11/24/26 12:00:01\tSMTP-IN\tC4D9.MAI\t1016\t192.0.2.7\tAUTH\tbfxsbGVy\t535 Invalid Username or Password\t34\t14", "bfxsbGVy"),
     # saslauthd -d, auth_shadow.c: what /etc/shadow has, also as crypt(3) of old wrote it
-    ("saslauthd[9]: DEBUG: auth_shadow: pw mismatch: 'ab1Lq9Uz8Xk2c' != 'ab7tYv5PqLd0E'", "ab1Lq9Uz8Xk2c' != 'ab7tYv5PqLd0E"),
+    ("saslauthd[9]: DEBUG: auth_shadow: pw mismatch: 'ab1Lq9Uz8Xk2c' != 'ab7tYv5PqLd0E'", "'ab1Lq9Uz8Xk2c' != 'ab7tYv5PqLd0E'"),
+    ("saslauthd[9]: auth_shadow: pw mismatch: hun'ter2 != ab1Lq9Uz8Xk2c", "hun'ter2 != ab1Lq9Uz8Xk2c"),
     ("login: hash $6$saltsalt$qFmFH.bQmmtXzyBY0s9v7Oicd2z4XSIecDzlB5KiA2 of ann", "saltsalt$qFmFH.bQmmtXzyBY0s9v7Oicd2z4XSIecDzlB5KiA2"),
     ("login: compared {SSHA256}LUgtYWxsb3dlZC1oZXJl with another", "LUgtYWxsb3dlZC1oZXJl"),
 ]
