@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Final
 
 from kit.errors import UnreadableInput
@@ -46,7 +47,12 @@ def read_line(file: str | os.PathLike[str], offset: int, around: int = 3) -> lis
     Raises:
         UnreadableInput: the file cannot be read, or no line begins there.
     """
-    source = find_sources([file])[0]
+    lines = raw_lines(find_sources([file])[0], offset, around)
+    return [RawLine(offset=place, text=mask(text), chosen=place == offset) for place, text in lines]
+
+
+def raw_lines(source: Source, offset: int, around: int) -> list[tuple[int, str]]:
+    """The same as (offset, text), not masked."""
     before = rest = b""
     for start, block in _entered(source, max(offset - _BEFORE, 0)):
         begin = max(offset - start, 0) if not rest else 0
@@ -56,10 +62,29 @@ def read_line(file: str | os.PathLike[str], offset: int, around: int = 3) -> lis
             break
     if not rest or before[-1:] not in (b"", b"\n"):
         step = "It was written or rotated since: read the log again"
-        raise UnreadableInput(f"no line begins at byte {offset:,}", where=os.fspath(file), next_step=step)
+        raise UnreadableInput(f"no line begins at byte {offset:,}", where=source.name, next_step=step)
     earlier = before.split(b"\n")[:-1][-around:] if around else []
-    place = offset - sum(len(line) + 1 for line in earlier)
-    return list(_numbered([*earlier, *rest.removesuffix(b"\n").split(b"\n")[: around + 1]], place, offset))
+    lines = [*earlier, *rest.removesuffix(b"\n").split(b"\n")[: around + 1]]
+    places = accumulate((len(line) + 1 for line in lines), initial=offset - sum(len(line) + 1 for line in earlier))
+    return [(place, line.decode("utf-8", "replace").removesuffix("\r")[:LONGEST]) for place, line in zip(places, lines, strict=False)]
+
+
+def offset_of(source: Source, number: int) -> int:
+    """Where that line of a file begins, in the decompressed bytes; lines count from 1.
+
+    Raises:
+        UnreadableInput: the file has fewer.
+    """
+    before = 0
+    for offset, block in source.blocks():
+        text = bytes(block)
+        if number <= before + text.count(b"\n") + (text[-1:] != b"\n"):
+            place = 0
+            for _ in range(number - before - 1):
+                place = text.index(b"\n", place) + 1
+            return offset + place
+        before += text.count(b"\n")
+    raise UnreadableInput(f"has {before:,} lines, and no line {number:,}", where=source.name, next_step="Give the number of one of them")
 
 
 def _entered(source: Source, place: int) -> Iterator[tuple[int, memoryview]]:
@@ -70,10 +95,3 @@ def _entered(source: Source, place: int) -> Iterator[tuple[int, memoryview]]:
 
 def _last_lines(text: bytes) -> bytes:
     return text if len(text) <= _BEFORE else text[text.find(b"\n", len(text) - _BEFORE - 1) + 1 :]
-
-
-def _numbered(lines: list[bytes], place: int, chosen: int) -> Iterator[RawLine]:
-    for line in lines:
-        text = line.decode("utf-8", "replace").removesuffix("\r")[:LONGEST]
-        yield RawLine(offset=place, text=mask(text), chosen=place == chosen)
-        place += len(line) + 1

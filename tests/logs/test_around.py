@@ -11,7 +11,8 @@ import zstandard
 
 import kit
 from kit.errors import UnreadableInput
-from kit.logs.around import LONGEST, read_line
+from kit.logs.around import LONGEST, offset_of, read_line
+from kit.logs.rotation import find_sources
 
 PACKERS = {"": bytes, ".gz": gzip.compress, ".xz": lzma.compress, ".bz2": bz2.compress, ".zst": zstandard.ZstdCompressor().compress}
 FAILED = (
@@ -40,6 +41,15 @@ def test_every_attempt_is_read_back_by_its_own_offset(log):
         assert [line.chosen for line in lines] == [False, False, True, False, False][: len(lines)]
         assert lines[2].text == row["text"]
         assert texts(lines)[:2] == ["2026-11-24T12:00:00Z mx cron: nothing to see"] * 2
+
+
+def test_a_line_is_found_by_its_number(log):
+    source = find_sources([log])[0]
+    for row in kit.read_logs(log).table.select(["line", "offset"]).to_pylist()[::7]:
+        assert offset_of(source, row["line"]) == row["offset"]
+    assert offset_of(source, 1) == 0
+    with pytest.raises(UnreadableInput, match="has 60,060 lines"):
+        offset_of(source, 60_061)
 
 
 @pytest.mark.parametrize("ending", [b"\n", b"", b"\r\n"])
