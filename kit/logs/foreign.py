@@ -59,10 +59,11 @@ FOREIGN: Final[tuple[tuple[str, Change], ...]] = (
         rf"{_OUTER}\[(?P<time>{_ISO}(?:,\d{{3}}|))(?: [+-]\d{{4}}|)\] [A-Z]{{4,8}} in (?P<module>\w{{1,32}}): ",
         lambda found: f"{found['time']} - {found['module']}: ",
     ),
-    # Zimbra's log4j, Stalwart's text format, maddy's own file, Horde's: the group that matched is named like the program.
+    # Zimbra's log4j, Stalwart's text format, maddy's own file, Horde's: the group that matched is named like the program. In a container maddy
+    # writes no time of its own.
     (
         (
-            rf"{_OUTER}(?P<time>{_ISO}(?:,\d{{3}}|(?:\.\d{{3}}|)Z|[+-]\d\d:\d\d)) (?:"
+            rf"{_OUTER}(?P<time>{_ISO}(?:,\d{{3}}|(?:\.\d{{1,9}}|)Z|[+-]\d\d:\d\d)) (?:"
             rf"(?P<zimbra>)(?=(?:{_LEVEL}) {{1,2}}\[[^\]]{{1,255}}\] \[)|"
             rf"(?P<stalwart>)(?=(?:{_LEVEL}) [^()]{{1,120}} \([a-z0-9-]{{1,40}}\.[a-z0-9-]{{1,60}}\) )|"
             rf"(?P<maddy>)(?=(?:\[debug\] |)[\w./-]{{1,128}}: [^\t]{{1,300}}\t\{{)|"

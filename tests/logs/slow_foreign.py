@@ -68,7 +68,7 @@ def _levelled(line: str) -> Iterator[str]:
         r"\d{4}-\d\d-\d\d[T ]\d", then, re.ASCII
     ):
         line = then  # after the time of what collects the lines
-    stamp = re.match(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:,\d{3}|(?:\.\d{3})?Z|[+-]\d\d:\d\d) ", line, re.ASCII)
+    stamp = re.match(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:,\d{3}|(?:\.\d{1,9})?Z|[+-]\d\d:\d\d) ", line, re.ASCII)
     rest = line[stamp.end() :] if stamp else ""
     word, _, more = rest.partition(" ")
     if word in LEVELS and re.match(r" ?\[[^\]]{1,255}\] \[", more):

@@ -25,6 +25,20 @@ WRITTEN = {
         '2026-11-03T08:12:44.000Z submission: authentication failed\t{"reason":"unknown credentials","src_ip":"192.0.2.70:51000","username":"nia"}',
         ("maddy", "submission", F, Cause.CREDENTIALS, "nia", "192.0.2.70"),
     ),
+    "maddy, docker": (
+        (
+            '{"log":"submission: authentication failed\\t{\\"reason\\":\\"unknown credentials\\",\\"src_ip\\":\\"192.0.2.70:51000\\",\\"username\\":\\"nia\\"}\\n",'
+            '"stream":"stderr","time":"2026-11-03T08:12:44.000000000Z"}'
+        ),
+        ("maddy", "submission", F, Cause.CREDENTIALS, "nia", "192.0.2.70"),
+    ),
+    "maddy, Kubernetes": (
+        (
+            "2026-11-03T08:12:44.000000000Z stderr F "
+            'imap: authentication failed\t{"reason":"unknown credentials","src_ip":"192.0.2.70:51000","username":"nia"}'
+        ),
+        ("maddy", "imap", F, Cause.CREDENTIALS, "nia", "192.0.2.70"),
+    ),
     "nginx": (
         (
             '2026/11/03 08:12:44 [info] 6280#6280: *14 client login failed: "Invalid login or password" while in http auth state, '
