@@ -174,7 +174,8 @@ def _about_from(values: list[str]) -> Iterator[Finding]:
             boxes = parse_addresses("From", value)
         except InvalidMessage:
             return
-        yield from (noted("name-hides-address", "From", f"{box.poses_as} stands before {box.address}") for box in boxes if box.poses_as)
+        if posing := [f"{box.poses_as} stands before {box.address}" for box in boxes if box.poses_as]:
+            yield noted("name-hides-address", "From", *posing[:3])
 
 
 def _compared(believed: list[Result], sender: str | None) -> tuple[str, ...]:

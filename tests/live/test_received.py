@@ -407,6 +407,11 @@ def test_a_name_that_looks_like_another_address_is_said(sender, address, shown):
     assert found == ([(f"From: {shown} stands before {address}",)] if shown else [])
 
 
+def test_a_hundred_such_names_are_one_finding():
+    read = read_received(received(hop(0), sender=", ".join(['"ben@example.net" <anna@example.com>'] * 100)))
+    assert sum("looks like another address" in finding.title for finding in read.findings) == 1
+
+
 def test_two_senders_are_said():
     read = read_received(received(hop(0), "From: eve@example.org"))
     [finding] = [finding for finding in read.findings if finding.severity is Severity.ERROR]
