@@ -20,6 +20,7 @@ from kit.errors import KitError
 
 # Where each command is. It is loaded when it is called, which keeps start-up short.
 COMMANDS: Final = {
+    "basic": "kit.commands.basic:basic_command",
     "check": "kit.commands.check:check_command",
     "explain": "kit.commands.explain:explain_command",
     "lab": "kit.commands.play:lab_command",

@@ -1,0 +1,151 @@
+"""The SMTP AUTH clients report of the Exchange admin center: senders and how many messages each sent, without times or addresses.
+
+Its columns are those that Microsoft describes: sender address, domain, TLS 1.0, 1.1 and 1.2 as shares, messages sent, and since
+October 2024 the authentication protocol.
+https://learn.microsoft.com/exchange/monitoring/mail-flow-reports/mfr-smtp-auth-clients-report (checked 2026-11-24)
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from kit.errors import UnreadableInput
+from kit.logs.basic import Device, move_to
+from kit.logs.device import GAPS, Habits, likely
+from kit.logs.records import REPORT
+
+LONGEST: Final = 320
+"""Characters of a sender that are kept."""
+MOST_SENDERS: Final = 100_000
+
+
+@dataclass(slots=True)
+class _Sender:
+    basic: int = 0
+    oauth: int = 0
+    untold: int = 0
+    tls: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientsReport:
+    """What one or several reports say.
+
+    Attributes:
+        devices: senders with a password, or of whom the report does not tell.
+        password, oauth, untold: messages by how they were sent; `untold` by a report without the column for it.
+    """
+
+    devices: tuple[Device, ...]
+    password: int
+    oauth: int
+    untold: int
+
+
+def is_clients_report(path: str) -> bool:
+    """Whether a file begins like the report."""
+    try:
+        with Path(path).open("rb") as stream:
+            return bool(REPORT.match(stream.read(256)))
+    except OSError:
+        return False
+
+
+def read_clients_reports(paths: Sequence[str]) -> ClientsReport:
+    """All of them together.
+
+    Raises:
+        UnreadableInput: one of them cannot be read, or counts nothing.
+    """
+    senders: dict[str, _Sender] = defaultdict(_Sender)
+    for path in paths:
+        try:
+            _read(path, senders)
+        except (OSError, csv.Error) as fault:
+            if isinstance(fault, UnreadableInput):
+                raise
+            raise UnreadableInput("the report does not read", where=path, next_step="Export it again as CSV") from fault
+    devices = [_device(name, sender) for name, sender in senders.items() if sender.basic or sender.untold]
+    return ClientsReport(
+        devices=tuple(sorted(devices, key=lambda device: (-device.good, device.user))),
+        password=sum(sender.basic for sender in senders.values()),
+        oauth=sum(sender.oauth for sender in senders.values()),
+        untold=sum(sender.untold for sender in senders.values()),
+    )
+
+
+def _read(path: str, senders: dict[str, _Sender]) -> None:
+    with Path(path).open(encoding="utf-8-sig", errors="replace", newline="") as stream:
+        rows = csv.reader(stream)
+        names = [re.sub(r"[^a-z0-9]", "", name.lower()) for name in next(rows)]
+        count = next((place for place, name in enumerate(names) if name.startswith(("messagessent", "messagecount", "messages"))), None)
+        if count is None:
+            raise UnreadableInput("the report has no column for messages", where=path, next_step="Export it with all its columns")
+        protocol = next((place for place, name in enumerate(names) if "auth" in name), None)
+        tls = {place: f"TLSv{name[3]}.{name[4]}" for place, name in enumerate(names) if re.match(r"tls1\d", name)}
+        for row in rows:
+            if len(row) != len(names) or not row[0].strip():
+                continue
+            name = row[0].strip()[:LONGEST].lower()
+            if name not in senders and len(senders) >= MOST_SENDERS:
+                raise UnreadableInput(f"names more than {MOST_SENDERS:,} senders", where=path, next_step="Give one report at a time")
+            number = _number(row[count])
+            said = row[protocol].lower() if protocol is not None else ""
+            sender = senders[name]
+            if "oauth" in said or "modern" in said:
+                sender.oauth += number
+            elif "basic" in said:
+                sender.basic += number
+            else:
+                sender.untold += number
+            sender.tls.update(_versions(row, tls))
+
+
+def _versions(row: list[str], tls: dict[int, str]) -> Iterator[str]:
+    return (version for place, version in tls.items() if _number(row[place]))
+
+
+def _number(text: str) -> int:
+    """A whole number, or a share rounded up: `1,234`, `0.5 %`."""
+    digits = re.fullmatch(r"\s*(\d{1,3}(?:,\d{3}){1,4}|\d{1,15})(?:\.(\d{1,9}))?\s*%?\s*", text, re.ASCII)
+    return int(digits[1].replace(",", "")) + bool(int(digits[2] or 0)) if digits else 0
+
+
+def _device(name: str, sender: _Sender) -> Device:
+    nothing = np.zeros
+    habits = Habits(
+        user=name,
+        helos=(),
+        apps=(),
+        hours=nothing((2, 24), np.int64),
+        minutes=nothing(60, np.int64),
+        gaps=nothing(GAPS, np.int64),
+        days=1,
+        sends=True,
+        reads=False,
+        mailboxes_logged=False,
+        networks=0,
+        neighbours=0,
+        senders=0,
+    )
+    guess = likely(habits)
+    return Device(
+        user=name,
+        servers=("entra",),
+        services=("submission",),
+        mechanisms=("Basic",) if sender.basic else (),
+        tls=tuple(sorted(sender.tls)),
+        good=sender.basic or sender.untold,
+        kind=guess.kind,
+        why=guess.why,
+        exchange_online=True,
+        move_to=move_to(guess.kind, exchange_online=True),
+    )
