@@ -1,97 +1,91 @@
-"""From a frame of attempts to what a chart and its tables show. Pure, and fast enough to follow a slider.
-
-A selection is a mask over the frame's rows, made from the codes of its categories; counting is `numpy.bincount` over codes.
-Ten million attempts take some tens of milliseconds.
-"""
+"""What a selection of attempts says in a sentence: how many succeed, what this week is beside the last, when it changed."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from datetime import datetime
-from typing import Final
+from dataclasses import replace
+from datetime import datetime, timedelta
+from math import sqrt
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from kit.model import Outcome
+from kit.logs.view import Filter, Ints, Selection, View, time_of
 
-MOST_BARS: Final = 400
-_WIDTHS: Final = ("1min", "5min", "15min", "1h", "3h", "6h", "12h", "1D", "7D", "28D")
-_SUCCESS: Final = Outcome.SUCCESS.value
+Floats = npt.NDArray[np.float64]
 
-Mask = npt.NDArray[np.bool_]
-
-
-def select(
-    frame: pd.DataFrame,
-    *,
-    since: datetime | None = None,
-    until: datetime | None = None,
-    outcomes: Collection[str] = (),
-    causes: Collection[str] = (),
-    users: Collection[str] = (),
-    addresses: Collection[str] = (),
-) -> Mask:
-    """The rows that fit every condition given; an empty one does not narrow. `since` is included, `until` is not."""
-    mask = np.ones(len(frame), bool)
-    for column, wanted in (("outcome", outcomes), ("cause", causes), ("user", users), ("client_ip", addresses)):
-        if wanted:
-            codes = frame[column].cat.categories.get_indexer(pd.Index(list(wanted)))
-            mask &= np.isin(frame[column].cat.codes.to_numpy(), codes[codes >= 0])
-    if since is not None:
-        mask &= (frame["time"] >= pd.Timestamp(since)).to_numpy()
-    if until is not None:
-        mask &= (frame["time"] < pd.Timestamp(until)).to_numpy()
-    return mask
+_Z: Final = 1.959964  # of the normal distribution, two-sided 95 %
+_WEEK: Final = timedelta(days=7)
+STRONG: Final = 15.0
+"""Logarithm of the likelihood ratio from which on a change is told: chance alone gives that less than once in ten thousand series."""
+FACTOR: Final = 3.0
+"""How many times as many, or as few, a change makes at least."""
 
 
-def trend(frame: pd.DataFrame, mask: Mask, *, width: str | None = None) -> pd.DataFrame:
-    """Tries a bin by cause: one row a bin from the first selected try to the last (UTC), one column a cause, the commonest first.
+class Rate(NamedTuple):
+    """A share and the interval that holds it with 95 %."""
 
-    `width` is that of a bin, as pandas writes it (`15min`); without it, the narrowest that gives at most MOST_BARS.
+    share: float
+    low: float
+    high: float
+
+
+class Onset(NamedTuple):
+    """When a series changed for good, and how many attempts an hour there were before and after."""
+
+    time: datetime
+    before: float
+    after: float
+
+
+def success_rate(selection: Selection) -> Rate | None:
+    """The share of attempts that succeeded; None of none.
+
+    The interval is Wilson's (Probable inference, the law of succession, and statistical inference, JASA 22, 1927): it stays within
+    0 and 1, and says something of few attempts too.
     """
-    times, causes = frame["time"][mask], frame["cause"][mask]
-    if times.empty:
-        return pd.DataFrame(index=pd.DatetimeIndex([], tz="UTC", name="time"))
-    step = pd.Timedelta(width or fitting_width(times.min(), times.max()))
-    first = times.min().floor("7D" if step >= pd.Timedelta("7D") else step)
-    bins = ((times - first) // step).to_numpy().astype(np.int64)
-    names = causes.cat.categories
-    cells = bins * len(names) + causes.cat.codes.to_numpy()
-    shape = (int(bins.max()) + 1, len(names))
-    counts = np.bincount(cells, frame["count"][mask].to_numpy(np.int64), shape[0] * shape[1]).astype(np.int64).reshape(shape)
-    index = pd.date_range(first, periods=shape[0], freq=step, name="time")
-    table = pd.DataFrame(counts, index=index, columns=list(names))
-    totals = table.sum().sort_values(ascending=False, kind="stable")
-    return table[[name for name, total in totals.items() if total]]
+    if not (total := selection.total):
+        return None
+    share = selection.by("outcome").get("success", 0) / total
+    middle = (share + _Z**2 / (2 * total)) / (1 + _Z**2 / total)
+    half = _Z / (1 + _Z**2 / total) * sqrt(share * (1 - share) / total + _Z**2 / (4 * total**2))
+    return Rate(share, min(max(middle - half, 0.0), share), max(min(middle + half, 1.0), share))
 
 
-def fitting_width(first: pd.Timestamp, last: pd.Timestamp) -> str:
-    """The narrowest bin that covers the time with at most MOST_BARS, one of them for a first try late in its bin."""
-    return next((width for width in _WIDTHS if (last - first) / pd.Timedelta(width) < MOST_BARS - 1), _WIDTHS[-1])
+def last_two_weeks(view: View, wanted: Filter) -> tuple[int, int] | None:
+    """Attempts of the last seven days and of the seven before, of whatever is looked at; None where the log does not reach so far back."""
+    if (span := view.span) is None:
+        return None
+    end = min(wanted.until or span[1], span[1]) + timedelta(microseconds=1)
+    begin = end - 2 * _WEEK
+    if begin < max(span[0], wanted.since or span[0]):
+        return None
+    weeks = [view.select(replace(wanted, since=end - (n + 1) * _WEEK, until=end - n * _WEEK)).total for n in (0, 1)]
+    return weeks[0], weeks[1]
 
 
-def top(frame: pd.DataFrame, mask: Mask, column: str, *, beside: Mask | None = None, most: int = 10) -> pd.DataFrame:
-    """Who stands out: for each value of `column` among the selected rows, its failures, successes and last try.
+def onset(edges: Ints, counts: Ints) -> Onset | None:
+    """The one moment that best parts a series into two of constant rate; None where no moment does so clearly.
 
-    `beside` adds rows to those who are selected already, their successes for instance, and nobody else.
-    One row a value, the most failures first; columns `failures`, `successes`, `last` (UTC), and `addresses` or `users`,
-    the number of different ones.
+    The likelihood of two Poisson rates is held against that of one, for each moment.
+
+    Args:
+        edges: of the bars, microseconds since the epoch.
+        counts: of attempts, one less than edges.
     """
-    other, label = ("client_ip", "addresses") if column == "user" else ("user", "users")
-    codes = frame[column].cat.codes.to_numpy()
-    counted = mask if beside is None else (mask | beside) & np.isin(codes, np.unique(codes[mask]))
-    chosen = frame.loc[counted, [column, other, "outcome", "count", "time"]].dropna(subset=[column])
-    good = chosen["outcome"] == _SUCCESS
-    grouped = chosen.assign(failures=chosen["count"].where(~good, 0), successes=chosen["count"].where(good, 0)).groupby(
-        column, observed=True
-    )
-    table = grouped.agg(failures=("failures", "sum"), successes=("successes", "sum"), last=("time", "max"), **{label: (other, "nunique")})
-    return table.sort_values(["failures", "successes", "last"], ascending=False).head(most)
+    number, total = len(counts), int(counts.sum())
+    if number < 2 or not total:
+        return None
+    before = np.cumsum(counts)[:-1].astype(float)
+    bars = np.arange(1, number, dtype=float)
+    gain = _likelihood(before, bars) + _likelihood(total - before, number - bars) - total * np.log(total / number)
+    best = int(np.argmax(gain))
+    low, high = before[best] / bars[best], (total - before[best]) / (number - bars[best])
+    if gain[best] < STRONG or max(low, high) < FACTOR * min(low, high):
+        return None
+    hours = float(edges[1] - edges[0]) / 3.6e9
+    return Onset(time_of(edges[best + 1]), low / hours, high / hours)
 
 
-def totals(frame: pd.DataFrame, mask: Mask) -> pd.Series:
-    """Tries by outcome among the selected rows, the commonest first."""
-    sums = frame.loc[mask].groupby("outcome", observed=True)["count"].sum()
-    return sums[sums > 0].sort_values(ascending=False, kind="stable")
+def _likelihood(sums: Floats, bars: Floats) -> Floats:
+    return np.where(sums > 0, sums * np.log(np.maximum(sums, 1) / bars), 0.0)

@@ -213,7 +213,7 @@ class View:
     @cached_property
     def hours(self) -> tuple[datetime, Ints]:
         """The first full hour, and by kind and hour from then on the first row that is not before it."""
-        first = _time(self.times.min()).replace(minute=0, second=0, microsecond=0)
+        first = time_of(self.times.min()).replace(minute=0, second=0, microsecond=0)
         edges = np.arange(_micros(first), int(self.times.max()) + _HOUR + 1, _HOUR)
         return first, np.stack([a + self.times[a:b].searchsorted(edges) for a, b in zip(self._bounds[:-1], self._bounds[1:], strict=True)])
 
@@ -278,9 +278,9 @@ class Selection:
         times = self._view.times
         if self._few is not None:
             found = times[self._few]
-            return (_time(found.min()), _time(found.max())) if len(found) else None
+            return (time_of(found.min()), time_of(found.max())) if len(found) else None
         some = self._ends > self._begins
-        return (_time(times[self._begins[some]].min()), _time(times[self._ends[some] - 1].max())) if some.any() else None
+        return (time_of(times[self._begins[some]].min()), time_of(times[self._ends[some] - 1].max())) if some.any() else None
 
     def by(self, column: str) -> dict[str | None, int]:
         """Attempts by value, the commonest first; None where it is not known."""
@@ -378,7 +378,7 @@ class Selection:
         seen = np.zeros(len(words), bool)
         for run in runs:
             seen[words.codes[run]] = True
-        return int(seen[:-1].sum()), _time(max(view.times[run[-1]] for run in runs))
+        return int(seen[:-1].sum()), time_of(max(view.times[run[-1]] for run in runs))
 
     def rows(self, most: int, *, skip: int = 0) -> Ints:
         """Places in the table of the latest of them, the latest first."""
@@ -454,5 +454,6 @@ def _micros(time: datetime) -> int:
     return (time - _EPOCH) // timedelta(microseconds=1)
 
 
-def _time(micros: Any) -> datetime:
+def time_of(micros: Any) -> datetime:
+    """Microseconds since the epoch as a time, UTC."""
     return _EPOCH + timedelta(microseconds=int(micros))

@@ -201,7 +201,7 @@ def _alignment(author: str, proven: str) -> str:
 
 
 def _on_the_wire(domain: str) -> str:
-    """`domain` in ASCII: a receiver may write either form (RFC 8616 section 6)."""
+    """`domain` in ASCII, as DMARC compares it (RFC 8616 section 6)."""
     try:
         return domain if domain.isascii() else check_host(domain)
     except UsageError:

@@ -40,6 +40,8 @@ STYLE: Final = """<style>
 .widget-html a.kit-link { color: var(--jp-content-link-color, #1565c0); text-decoration: underline }
 .widget-html details { margin: 8px 0 } .widget-html summary { cursor: pointer }
 .kit-text, .widget-html [role=status] { line-height: 1.5 } .kit-said > label { font-family: var(--jp-ui-font-family, sans-serif) }
+.kit-tries select { font-family: var(--jp-code-font-family, monospace); font-size: var(--jp-code-font-size, 12px); overflow-x: auto }
+.kit-tries option { white-space: pre }
 .kit-narrow { max-width: 800px }
 .kit-hint { margin: 2px 0 4px 88px; max-width: 720px; line-height: 1.5; color: var(--jp-ui-font-color1, inherit) }
 .kit-head { font-weight: 600; margin: 12px 0 2px }

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import re
+import html
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from random import Random
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import kit
 from kit.logs.authlog import Unknown
-from kit.logs.trends import MOST_BARS
+from kit.logs.view import MOST_BARS
 from kit.model import Attempt, Cause, Outcome
-from kit.widgets.trend import TrendPanel
+from kit.widgets.explorer import Explorer
 from tests.widgets.made_logs import make_log
 from tests.widgets.pages import assert_harmless, shown
 
@@ -55,7 +56,7 @@ def log():
 
 @pytest.fixture
 def panel(log):
-    return TrendPanel(log)
+    return Explorer(log)
 
 
 def chart(panel) -> dict[str, dict[pd.Timestamp, int]]:
@@ -121,7 +122,7 @@ def test_the_chart_is_what_pandas_says(panel, log, choice):
     chosen = log.frame[condition(log.frame)]
     assert 1 < len(chosen) < len(log.frame) or choice == "everything"
     assert chart(panel) == expected(chosen, width(panel))
-    assert panel.mask.tolist() == condition(log.frame).tolist()
+    assert sorted(panel.selection.rows(len(log.frame)).tolist()) == np.flatnonzero(condition(log.frame)).tolist()
     assert f"{chosen['count'].sum():,} tries" in shown(panel)
 
 
@@ -159,19 +160,23 @@ def test_a_colour_keeps_its_meaning(panel):
     assert len(set(before.values())) == len(before)
 
 
-def test_tables_show_successes_beside_failures(panel, log):
+WHY, WHO, WHENCE = range(3)
+
+
+def names(panel, pane) -> dict[str, tuple[int, int]]:
+    """Failed and good of each bar of a pane, the first on top."""
+    failed, good = panel._sides.figure.data[2 * pane : 2 * pane + 2]
+    assert list(failed.y) == list(good.y) == list(range(len(failed.y)))
+    assert len(panel._sides.figure.layout[f"yaxis{pane + 1 if pane else ''}"].ticktext) == len(failed.y)
+    return dict(zip(panel._sides._names[pane], zip(failed.x, good.x, strict=True), strict=True))
+
+
+def test_bars_show_successes_beside_failures(panel, log):
     panel.user.value = "ann@example.com"
     own = log.frame[log.frame["user"] == "ann@example.com"]
     good = own["outcome"] == "success"
-    row = f"ann@example.com{own['count'][~good].sum()}{own['count'][good].sum()}{own['client_ip'].nunique()}"
-    assert row in shown(panel).replace("\n", "")
-
-
-def names(table) -> dict[str, tuple[str, str]]:
-    """Failed and good of each name in one of the panel's tables."""
-    rows = re.findall(r"<tr>(<td.*?)</tr>", table.value)
-    cells = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in rows]
-    return {name: (failed, good) for name, failed, good, *_ in cells}
+    assert names(panel, WHO) == {"ann@example.com": (own["count"][~good].sum(), own["count"][good].sum())}
+    assert f"{own['client_ip'][~good].nunique()} addresses" in panel._sides.figure.data[2 * WHO].hovertext[0]
 
 
 @pytest.mark.parametrize("outcome", ["all that failed", "failure", "all"])
@@ -180,22 +185,22 @@ def test_tables_follow_the_cause(outcome):
     made = [Attempt(time=START, outcome=Outcome.FAILURE, cause=Cause.WRONG_PASSWORD, user="phone", client_ip="192.0.2.1")] * 9
     made += [Attempt(time=START, outcome=Outcome.FAILURE, cause=Cause.PASSWORD_EXPIRED, user="ann", client_ip="192.0.2.2")]
     made += [Attempt(time=START, outcome=Outcome.SUCCESS, cause=Cause.NONE, user=user, client_ip="192.0.2.3") for user in ("ann", "bob")]
-    panel = TrendPanel(make_log(made))
+    panel = Explorer(make_log(made))
     panel.outcome.value, panel.cause.value = outcome, "password-expired"
-    assert names(panel._users) == {"ann": ("1", "1")}
-    assert names(panel._addresses) == {"192.0.2.2": ("1", "0")}
+    assert names(panel, WHO) == {"ann": (1, 1)}
+    assert names(panel, WHENCE) == {"192.0.2.2": (1, 0)}
 
 
 def test_who_never_failed_is_not_among_those_who_fail():
     made = [Attempt(time=START, outcome=Outcome.SUCCESS, cause=Cause.NONE, user="bob", client_ip="192.0.2.3")]
-    panel = TrendPanel(make_log(made))
-    assert names(panel._users) == {}
+    panel = Explorer(make_log(made))
+    assert names(panel, WHO) == {}
     panel.outcome.value = "success"
-    assert names(panel._users) == {"bob": ("0", "1")}
+    assert names(panel, WHO) == {"bob": (0, 1)}
 
 
 def test_real_logs(tmp_path):
-    panel = TrendPanel(kit.read_logs("tests/logs/samples/mail.iso.log.gz", year=2026))
+    panel = Explorer(kit.read_logs("tests/logs/samples/mail.iso.log.gz", year=2026))
     frame = kit.read_logs("tests/logs/samples/mail.iso.log.gz", year=2026).frame
     failed = frame[frame["outcome"] != "success"]
     totals = {trace.name: sum(trace.y) for trace in panel.figure.data if trace.visible}
@@ -207,7 +212,7 @@ def test_real_logs(tmp_path):
 
 def test_coverage_is_said():
     unknown = (Unknown(count=3, example="dovecot: auth: a new wording"),)
-    text = shown(TrendPanel(make_log(story()[:7], unknown=unknown, problems=("mail.log.2.gz: it ends early",))))
+    text = shown(Explorer(make_log(story()[:7], unknown=unknown, problems=("mail.log.2.gz: it ends early",))))
     assert "10 lines" in text
     assert "3 lines look like authentication and were not understood" in text
     assert "a new wording" in text
@@ -217,12 +222,23 @@ def test_coverage_is_said():
 @pytest.mark.parametrize("words", HOSTILE)
 def test_nothing_in_a_log_can_act(words):
     made = [Attempt(time=START, outcome=Outcome.FAILURE, cause=Cause.CREDENTIALS, user=words, client_ip=words, host=words, text=words)]
-    panel = TrendPanel(make_log(made, unknown=(Unknown(count=1, example=words),), problems=(words,)))
+    panel = Explorer(make_log(made, unknown=(Unknown(count=1, example=words),), problems=(words,)))
     assert_harmless(panel)
     panel.user.value = words
     assert_harmless(panel)
     plain = "".join(c for c in words if c.isprintable())
-    assert shown(panel).replace("\N{REPLACEMENT CHARACTER}", "").count(plain) == 4, "user, address, example and problem can all be read"
+    assert shown(panel).replace("\N{REPLACEMENT CHARACTER}", "").count(plain) == 2, "example and problem can both be read"
+    # plotly.js takes tags in a text for tags, and entities for characters (convertToTspans).
+    figure = panel._sides.figure
+    for text in (*figure.layout.yaxis2.ticktext, *figure.layout.yaxis3.ticktext, *figure.data[2].hovertext, *figure.data[4].hovertext):
+        told = text.partition("<br>")[0]
+        assert "<" not in told
+        assert html.unescape(told).replace("\N{REPLACEMENT CHARACTER}", "").rstrip("…") in plain
+    [(label, place)] = panel.tries.list.options
+    assert label.isprintable()
+    panel.tries.list.value = place
+    assert_harmless(panel)
+    assert plain in shown(panel.tries).replace("\N{REPLACEMENT CHARACTER}", "")
 
 
 @pytest.mark.parametrize("words", HOSTILE)
@@ -235,14 +251,14 @@ def test_nor_from_a_file(tmp_path, words):
         f"{stamp} dovecot: auth: Error: SASL authentication {name} login failed in a way that nobody has seen\n",
         "utf-8",
     )
-    panel = TrendPanel(kit.read_logs(tmp_path / "mail.log"))
+    panel = Explorer(kit.read_logs(tmp_path / "mail.log"))
     assert_harmless(panel)
     assert "3 lines" in shown(panel)
 
 
 def test_a_log_in_which_nobody_signs_in(tmp_path):
     (tmp_path / "mail.log").write_text("2026-11-02T03:04:05.678901+00:00 mx postfix/qmgr[9]: 4XyZ: removed\n")
-    panel = TrendPanel(kit.read_logs(tmp_path / "mail.log"))
+    panel = Explorer(kit.read_logs(tmp_path / "mail.log"))
     assert chart(panel) == {}
     for period in panel.period.options:
         panel.period.value = period

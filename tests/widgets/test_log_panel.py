@@ -12,11 +12,11 @@ from traitlets import Bunch
 import kit
 from kit.model import Attempt
 from kit.widgets import logs
+from kit.widgets.explorer import Explorer
 from kit.widgets.logs import LogPanel, found_logs, write_uploads
-from kit.widgets.trend import TrendPanel
 from tests.widgets.pages import assert_harmless, shown
+from tests.widgets.test_explorer import HOSTILE
 from tests.widgets.test_server_panels import until
-from tests.widgets.test_trend_panel import HOSTILE
 
 SAMPLE = "tests/logs/samples/mail.iso.log.gz"
 LINE = "Nov  2 03:04:05 mx postfix/smtpd[77]: warning: unknown[192.0.2.7]: SASL LOGIN authentication failed: UGFzc3dvcmQ6, sasl_username=ann@example.com\n"  # fmt: skip
@@ -33,8 +33,8 @@ def sample_bytes() -> bytes:
     return Path(SAMPLE).read_bytes()
 
 
-def trends_of(panel: LogPanel) -> list[TrendPanel]:
-    return [child for child in panel._shown.children if isinstance(child, TrendPanel)]
+def trends_of(panel: LogPanel) -> list[Explorer]:
+    return [child for child in panel._shown.children if isinstance(child, Explorer)]
 
 
 async def test_it_reads_what_the_path_names():

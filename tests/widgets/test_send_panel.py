@@ -19,8 +19,8 @@ from kit.widgets.clock import clock
 from kit.widgets.send import SendPanel
 from tests.live.check_servers import make_pki, serve, smtp
 from tests.widgets.pages import assert_harmless, shown, state, widgets
+from tests.widgets.test_explorer import HOSTILE
 from tests.widgets.test_server_panels import CANARY, choose, press, type_secret, until
-from tests.widgets.test_trend_panel import HOSTILE
 
 EML = b"From: ann@example.test\r\nTo: bob@example.test\r\nSubject: made by hand\r\n\r\nHello.\r\n"
 

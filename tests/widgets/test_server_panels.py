@@ -18,17 +18,17 @@ from kit.profiles import load_profile, save_profile
 from kit.widgets import common
 from kit.widgets.check import CheckPanel
 from kit.widgets.explain import ExplainPanel
+from kit.widgets.explorer import Explorer
 from kit.widgets.logs import LogPanel
 from kit.widgets.message import MessageForm
 from kit.widgets.results import findings_html, steps_html
 from kit.widgets.send import SendPanel
 from kit.widgets.server import ServerForm
 from kit.widgets.start import StartPanel
-from kit.widgets.trend import TrendPanel
 from tests.live.check_servers import make_pki, serve, smtp
 from tests.servers.openssl_server import client_file
 from tests.widgets.pages import Page, assert_harmless, shown, state
-from tests.widgets.test_trend_panel import HOSTILE
+from tests.widgets.test_explorer import HOSTILE
 
 CANARY = "canary-9F-typed-here"
 
@@ -266,7 +266,7 @@ async def test_a_certificate_goes_with_another_server_and_signs_in_only_where_th
         assert (panel.result.attempt is not None) is wanted
 
 
-@pytest.mark.parametrize("panel", [CheckPanel, SendPanel, ServerForm, MessageForm, StartPanel, ExplainPanel, LogPanel, TrendPanel])
+@pytest.mark.parametrize("panel", [CheckPanel, SendPanel, ServerForm, MessageForm, StartPanel, ExplainPanel, LogPanel, Explorer])
 def test_a_panel_takes_no_name_that_ipywidgets_uses(panel):
     """A method called `open` would keep the widget from ever reaching the page."""
     bare = type("Bare", (w.VBox,), {})

@@ -1,0 +1,250 @@
+"""The panel of notebook 04: who is failing, since when and why. Brush, click or choose, and everything follows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import ipywidgets as w
+import numpy as np
+import pyarrow as pa
+
+from kit.errors import UsageError
+from kit.logs.authlog import AuthLog
+from kit.logs.export import open_export
+from kit.logs.trends import last_two_weeks, onset, success_rate
+from kit.logs.view import Filter, Selection, View, edges_between
+from kit.model import Outcome
+from kit.widgets.charts import MOST, Bar, Sides, TimeChart
+from kit.widgets.common import STYLE, escape, say
+from kit.widgets.coverage import coverage
+from kit.widgets.fit import Fit
+from kit.widgets.tries import Tries
+
+_ALL: Final = "all"
+_FAILED: Final = "all that failed"
+_NOT_GOOD: Final = tuple(o.value for o in Outcome if o is not Outcome.SUCCESS)
+_PERIODS: Final = {"the whole log": None, "its last day": timedelta(days=1), "its last 7 days": timedelta(days=7), "from … to": timedelta()}
+_PANES: Final = (
+    ("Why", {"cause": "cause", "outcome": "outcome", "service": "service", "mechanism": "mechanism", "server": "server", "host": "host"}),
+    ("Who", {"user": "user", "domain": "domain"}),
+    ("From", {"address": "client_ip", "network": "network"}),
+)
+_WORDS: Final = {"client_ip": "address"}
+
+_looked_at: dict[tuple[str, ...], tuple[Filter, tuple[str, ...]]] = {}
+"""By the files of a log, what was looked at last: a cell that is run again goes on there."""
+
+
+class Explorer(w.VBox):
+    """Tries over time by cause, beside them who, from where and at which hours; the tries themselves, and their lines.
+
+    Args:
+        log: as `kit.read_logs` gives it.
+
+    Attributes:
+        filter: what is looked at.
+        selection: the tries that fit it.
+        figure: the chart over time.
+    """
+
+    def __init__(self, log: AuthLog) -> None:
+        self._log, self._hold = log, False
+        self.view = View(log.table)
+        self._files = tuple(name for name in log.table["file"].unique().to_pylist() if name)
+        self._before: list[Filter] = []
+        self.period = w.Dropdown(description="Period", options=list(_PERIODS))
+        self.since = w.NaiveDatetimePicker(description="From (UTC)")
+        self.until = w.NaiveDatetimePicker(description="To (UTC)")
+        self.outcome = w.Dropdown(description="Outcome", options=[_FAILED, _ALL, *(o.value for o in Outcome)])
+        causes = self.view.values("cause")
+        self.cause = w.Dropdown(description="Cause", options=[_ALL, *causes])
+        self.user = w.Combobox(description="User", placeholder="everyone", options=self.view.values("user")[:2000])
+        self.address = w.Combobox(description="Address", placeholder="any", options=self.view.values("client_ip")[:2000])
+        self.reset = w.Button(description="Show all", tooltip="Take every filter off")
+        self.back = w.Button(description="Back", tooltip="What was looked at before", disabled=True)
+        self._chart, self._sides, self.tries = TimeChart(causes), Sides(), Tries(log.table)
+        self.figure = self._chart.figure
+        self.panes = [w.Dropdown(description=title, options=list(columns), layout=w.Layout(width="32%")) for title, columns in _PANES]
+        self._chips, self._summary, self._saved = w.HBox(layout=w.Layout(flex_flow="row wrap")), w.HTML(), w.HTML()
+        self.file = w.Text(description="Save to", placeholder="attempts.csv, .parquet, .jsonl or .html")
+        self.save = w.Button(description="Save what is shown")
+        self.filter = Filter(only={"outcome": _NOT_GOOD})
+        self._controls = (self.period, self.since, self.until, self.outcome, self.cause, self.user, self.address)
+        for control in self._controls:
+            control.observe(self._changed, "value")
+        for pane in self.panes:
+            pane.observe(lambda _: self.update(), "value")
+        self.reset.on_click(lambda _: self.look(Filter(only={"outcome": _NOT_GOOD})))
+        self.back.on_click(self._go_back)
+        self.save.on_click(self._save)
+        self._chart.on_brush(lambda a, b: self.look(replace(self.filter, since=a, until=b)))
+        self._sides.on_click(self._clicked)
+        super().__init__(self._rows())
+        before, panes = _looked_at.get(self._files, (self.filter, tuple(pane.value for pane in self.panes)))
+        self._hold = True
+        for pane, value in zip(self.panes, panes, strict=True):
+            pane.value = value
+        self._hold = False
+        self._show(before)
+
+    def _rows(self) -> list[w.Widget]:
+        wrapped = w.Layout(flex_flow="row wrap")
+        return [
+            w.HTML(STYLE + coverage(self._log)),
+            w.HBox([self.period, self.outcome, self.cause], layout=wrapped),
+            w.HBox([self.since, self.until], layout=wrapped),
+            w.HBox([self.user, self.address, self.reset, self.back], layout=wrapped),
+            self._chips,
+            self._summary,
+            w.HTML(
+                '<div class="kit-note">Draw over a stretch of the chart to look at that alone; click a bar below to look at one name.</div>'
+            ),
+            self.figure,
+            Fit(),
+            w.HBox(self.panes),
+            self._sides.figure,
+            self.tries,
+            w.HBox([self.file, self.save, self._saved], layout=wrapped),
+        ]
+
+    # ------------------------------------------------------------------------------------ what is looked at
+
+    def look(self, wanted: Filter) -> None:
+        """Looks at something else; Back leads to what was looked at before."""
+        if wanted != self.filter:
+            self._before = [*self._before[-50:], self.filter]
+            self._show(wanted)
+
+    def update(self) -> None:
+        """Brings everything to what the filter says."""
+        if self._hold:
+            return
+        self.selection = selection = self.view.select(self.filter)
+        beside = self.view.select(self.filter.narrowed("outcome").narrowed("cause"))
+        columns = [choices[pane.value] for pane, (_, choices) in zip(self.panes, _PANES, strict=True)]
+        edges = edges_between(*(selection.span or (datetime.now(UTC),) * 2))
+        counts = selection.over_time("cause", edges)
+        self._chart.draw(edges, counts)
+        self._sides.draw([_bars(selection, beside, column) for column in columns], selection.by_hour())
+        self._summary.value = _summary(
+            self.view, self.filter, selection, beside, edges, sum(counts.values(), np.zeros(len(edges) - 1, int))
+        )
+        self.tries.show(selection)
+        if self._files:
+            _looked_at[self._files] = self.filter, tuple(pane.value for pane in self.panes)
+
+    def _show(self, wanted: Filter) -> None:
+        """Puts every control where the filter says, then shows it."""
+        self.filter, self._hold = wanted, True
+        only = wanted.only
+        self.outcome.value = {(): _ALL, _NOT_GOOD: _FAILED}.get(outcomes := only.get("outcome", ()), outcomes[0] if outcomes else _ALL)
+        self.cause.value = only["cause"][0] if only.get("cause") and only["cause"][0] in self.cause.options else _ALL
+        self.user.value, self.address.value = (only.get(column, ("",))[0] for column in ("user", "client_ip"))
+        if (wanted.since or wanted.until) and self._span_of(self.period.value) != (wanted.since, wanted.until):
+            self.period.value = list(_PERIODS)[-1]
+            self.since.value, self.until.value = (end and end.replace(tzinfo=None) for end in (wanted.since, wanted.until))
+        elif not (wanted.since or wanted.until) and self._span_of(self.period.value) != (None, None):
+            self.period.value, self.since.value, self.until.value = next(iter(_PERIODS)), None, None
+        own = _PERIODS[self.period.value] == timedelta()
+        self.since.layout.display = self.until.layout.display = "flex" if own else "none"
+        self._chips.children = [
+            self._chip(column, values) for column, values in only.items() if column not in ("outcome", "cause", "user", "client_ip")
+        ]
+        self.back.disabled = not self._before
+        self._hold = False
+        self.update()
+
+    def _chip(self, column: str, values: Sequence[str]) -> w.Button:
+        chip = w.Button(description=f"{column}: {values[0][:60]} ✕", tooltip="Take this filter off", layout=w.Layout(width="auto"))
+        chip.on_click(lambda _: self.look(self.filter.narrowed(column)))
+        return chip
+
+    def _changed(self, change: Any) -> None:
+        if self._hold:
+            return
+        wanted, owner = self.filter, change["owner"]
+        if owner is self.outcome:
+            wanted = wanted.narrowed("outcome", *{_ALL: (), _FAILED: _NOT_GOOD}.get(owner.value, (owner.value,)))
+        elif owner is self.cause:
+            wanted = wanted.narrowed("cause", *(() if owner.value == _ALL else (owner.value,)))
+        elif owner in (self.user, self.address):
+            typed = owner.value.strip()
+            wanted = wanted.narrowed("user" if owner is self.user else "client_ip", *((typed,) if typed else ()))
+        else:
+            since, until = self._span_of(self.period.value)
+            wanted = replace(wanted, since=since, until=until)
+        if wanted == self.filter:
+            self._show(wanted)
+        else:
+            self.look(wanted)
+
+    def _span_of(self, period: str) -> tuple[datetime | None, datetime | None]:
+        length, span = _PERIODS[period], self.view.span
+        if length is None or span is None:
+            return None, None
+        if length:
+            return span[1] - length, None
+        since, until = (end and end.replace(tzinfo=UTC) for end in (self.since.value, self.until.value))
+        return since, until
+
+    def _clicked(self, pane: int, name: str) -> None:
+        column = _PANES[pane][1][self.panes[pane].value]
+        self.look(self.filter.narrowed(column, *(() if self.filter.only.get(column) == (name,) else (name,))))
+
+    def _go_back(self, _: object) -> None:
+        if self._before:
+            self._show(self._before.pop())
+
+    # ------------------------------------------------------------------------------------ export
+
+    def _save(self, _: object) -> None:
+        try:
+            self._saved.value = say(f"Wrote {self._write(Path(self.file.value.strip()).expanduser()):,} tries to {self.file.value.strip()}")
+        except UsageError as fault:
+            self._saved.value = say(str(fault), problem=True)
+
+    def _write(self, path: Path) -> int:
+        if path.suffix.lower() in (".html", ".htm"):
+            try:
+                path.write_text(self.figure.to_html(include_plotlyjs=True), "utf-8")
+            except OSError as fault:
+                raise UsageError(f"cannot be written ({fault.strerror})", where=str(path), next_step="Choose another folder") from fault
+        else:
+            with open_export(path, [Path(name) for name in self._files]) as write:
+                write(self._log.table.take(pa.array(np.sort(self.selection.rows(self.view.size)))))
+        return self.selection.total
+
+
+def _bars(selection: Selection, beside: Selection, column: str) -> list[Bar]:
+    if column not in ("user", "domain", "client_ip", "network"):
+        good = set(selection.by("outcome")) == {Outcome.SUCCESS.value}
+        counts = [(name, number) for name, number in selection.by(column).items() if name is not None and name != "none"][:MOST]
+        return [Bar(name, 0 if good else number, number if good else 0) for name, number in counts]
+    others = "addresses" if column in ("user", "domain") else "users"
+    return [
+        Bar(each.name, each.failed, each.good, f"{each.others:,} {others}<br>last {each.last:%d %b %H:%M} UTC")
+        for each in selection.top(column, MOST, beside=beside)
+    ]
+
+
+def _summary(view: View, wanted: Filter, selection: Selection, beside: Selection, edges: Any, bars: Any) -> str:
+    if not selection.total:
+        return '<div role="status">No try fits these filters.</div>'
+    parts = ", ".join(f"{count:,} {escape(name)}" for name, count in selection.by("outcome").items())
+    said = []
+    if rate := success_rate(beside):
+        said.append(f"{rate.share:.0%} of all tries succeed (95 % interval {rate.low:.1%} to {rate.high:.1%})")
+    if (weeks := last_two_weeks(view, wanted)) is not None:
+        said.append(f"{weeks[0]:,} in the last seven days, {weeks[1]:,} in the seven before")
+    if change := onset(edges, bars):
+        said.append(f"changed at {change.time:%Y-%m-%d %H:%M} UTC, from {_rate(change.before)} to {_rate(change.after)}")
+    more = f'<div class="kit-note">{escape("; ".join(said))}.</div>' if said else ""
+    return f'<div role="status"><span class="kit-big">{selection.total:,} tries</span> · {parts}</div>{more}'
+
+
+def _rate(an_hour: float) -> str:
+    return f"{an_hour:,.1f} an hour" if an_hour >= 1 else f"{24 * an_hour:,.1f} a day"
