@@ -20,7 +20,7 @@ from kit.logs.progress import EVERY
 from kit.logs.source import Source
 from kit.logs.table import SCHEMA
 from kit.widgets.common import STYLE, UNTIL_GONE, dismiss, nearby_logs, say, spawn
-from kit.widgets.trend import TrendPanel
+from kit.widgets.explorer import Explorer
 
 _USUAL: Final = ("/var/log/mail.log", "/var/log/maillog", "/var/log/mail")
 _CHOOSE: Final = "choose one …"
@@ -96,7 +96,7 @@ class LogPanel(w.VBox):
         self.status.value = say("Reading …")
         log = await asyncio.to_thread(read_logs, paths, year=self._year, tz=self._tz, progress=tell)
         self.auth_log, before = log, self._shown.children
-        self._shown.children = [TrendPanel(log)]
+        self._shown.children = [Explorer(log)]
         for panel in before:
             loop.call_later(UNTIL_GONE, dismiss, panel)
         self.status.value = ""
