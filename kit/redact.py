@@ -119,9 +119,9 @@ _GUESSES: Final = tuple(
         rf"({_CALLED}(?:['\"]?[ \t]?[:=]>?[ \t]?|[ \t])(?P<quote>\\{{0,3}}['\"]))(?!\\{{0,3}}['\"]|\[hidden\]).+?(?=(?P=quote)(?!\w)|$)",
         rf"({_CALLED}[ \t]?[:=][ \t]{{0,4}})(?!\[hidden\]|<hidden>)[^\s'\"]\S*",
         # password hunter2: no word of prose.
-        rf"({_CALLED}[ \t]{{1,4}})(?=[^\s\d]*\d)(?=[^\sA-Za-z]*[A-Za-z])[^\s@<>()\[\]]{{3,}}(?![^\s<>()\[\]])",
+        rf"({_CALLED} {{1,4}})(?=[^\s\d]*\d)(?=[^\sA-Za-z]*[A-Za-z])[^\s@<>()\[\]]{{3,}}(?![^\s<>()\[\]])",
         # (ann/hunter2), and neither (256/256), (mx/192.0.2.7) nor (TLSv1.3/TLS_AES_256_GCM_SHA384).
-        r"(\((?!\d+/\d)[\w.@+-]{1,64}/)(?![\dA-F.:]+\)|[A-Z][A-Z0-9_-]*\))[^\s()].*?(?=\)(?!\w)|$)",
+        r"(\((?!\d+/\d|(?:[A-Z0-9_-]+|TLSv[\d.]+)/[A-Z0-9_-]+[) ])[\w.@+-]{1,64}/)(?![\dA-F.:]+\))[^\s()].*?(?=\)(?!\w)|$)",
         # saslauthd -d, where a password is wrong: what the password file holds, on AIX beside the password.
         r"(pw mismatch: ).+",
         r"(\$(?:[1567y]|2[abxy]?|gy|apr1|md5|sha1|argon2[id]{1,2})\$)[\w./$=,+-]{4,}",
@@ -134,6 +134,7 @@ _GUESSES: Final = tuple(
 _WORD_OF_BASE64: Final = re.compile(
     r"(?<![A-Za-z0-9+/=_.?@-])(?<!334 )(?=[A-Z0-9+/]*[a-z])(?=[A-Z]?[a-z]*[A-Z0-9+/])[A-Za-z0-9+/]{6,}={0,2}(?![A-Za-z0-9+/=_.?@-])"
 )
+_SHORTEST: Final = 8
 _DIVIDERS: Final = dict.fromkeys((0, 1))
 _PROMPT: Final = re.compile(rb"(?i)(?:user ?name|user|login|password):?[ \0]*")
 
@@ -211,6 +212,8 @@ def _unless_harmless(found: re.Match[str]) -> str:
     word = found[0]
     if found.end() == len(found.string):
         word = word[: len(word) // 4 * 4]
+    if len(word) < _SHORTEST:
+        return found[0]
     try:
         plain = base64.b64decode(word, validate=True)
         text = plain.decode().translate(_DIVIDERS)
