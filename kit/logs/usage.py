@@ -198,8 +198,10 @@ class Numbers:
         self._known: dict[str | None, int] = {None: 0, "": 0}
 
     def of(self, words: pa.DictionaryArray) -> Ints:
-        """The numbers of an array's texts."""
-        return np.array([self._number(word) for word in (*words.dictionary.to_pylist(), None)], np.int64)[arrow.codes(words)]
+        """The numbers of an array's texts; a dictionary may hold others, too."""
+        codes, names = arrow.codes(words), (*words.dictionary.to_pylist(), None)
+        used = np.bincount(codes, minlength=len(names)).tolist()
+        return np.array([self._number(name) if times else 0 for name, times in zip(names, used, strict=True)], np.int64)[codes]
 
     def keep(self, numbers: Ints) -> Ints:
         """Forgets all but these; returns their new numbers."""
