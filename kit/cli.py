@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "profile": "kit.commands.profiles:profile_group",
     "sandbox": "kit.commands.play:sandbox_command",
     "send": "kit.commands.send:send_command",
+    "trace": "kit.commands.trace:trace_command",
 }
 
 
