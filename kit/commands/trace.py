@@ -142,6 +142,6 @@ def _line(event: Event) -> str:
     """Time, side, program and id, and what happened; a mark where the line holds what was looked for."""
     from kit.logs.report import printable
 
-    time = f"{event.time:%H:%M:%S.%f}"[:-3] if event.time else "--:--:--    "
+    time = f"{event.time:%m-%d %H:%M:%S.%f}"[:-3] if event.time else f"{'-':>18}"
     who = " ".join(part for part in (event.side if event.side == "client" else event.program, event.id) if part)
     return f"{'>' if event.sought else ' '} {time}  {printable(who, 34):<34}  {printable(event.says or event.text or '', _WIDTH)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, Final, cast
 
 from kit.logs.classes import line_classes
@@ -16,7 +17,7 @@ from kit.logs.stories import Group, Life, Line, Web
 from kit.logs.table import Portion
 from kit.logs.trail import LONGEST, State, copy_of
 from kit.model import Attempt, Cause, Outcome, Service
-from kit.redact import mask
+from kit.redact import mask, mask_lines
 
 IDLE: Final = timedelta(minutes=10)
 """Lines of one process that are further apart are of two connections, where no line says where one ends."""
@@ -108,7 +109,13 @@ def story_of(group: Group, web: Web, times: Mapping[int, datetime], sources: Seq
     lines = [line for line in group.lines if _belongs(line, [times[place] for place in kept if place in times], times)]
     fields = [line.reading.fields for line in lines if line.place in own]
     attempts = tuple(
-        replace(attempt, file=sources[line.found.source].name, line=line.found.number, offset=line.found.offset)
+        replace(
+            attempt,
+            text=mask_lines([line.found.raw])[0],
+            file=sources[line.found.source].name,
+            line=line.found.number,
+            offset=line.found.offset,
+        )
         for attempt, line in _attempts([line for line in lines if line.place in times], times)
     )
     return Story(
@@ -192,9 +199,14 @@ class _Lines:
             yield 0, memoryview(self._text)
 
 
+@cache
+def _scanner() -> Scanner:
+    return Scanner(line_classes())
+
+
 def _attempts(lines: Sequence[Line], times: Mapping[int, datetime]) -> list[tuple[Attempt, Line]]:
     """The tries to sign in that these lines tell of, each with the line that it stands on."""
-    scanner, joiner, portion = Scanner(line_classes()), Joiner(), Portion()
+    scanner, joiner, portion = _scanner(), Joiner(), Portion()
     clock = Clock(year=None, zone=None, anchor=Anchor(datetime.now(UTC), ""), sample=list)
     for batch in scanner.scan(cast("Source", _Lines(lines, times))):
         for attempts in joiner.feed(timed(batch, clock, scanner.tally)):

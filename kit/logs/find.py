@@ -23,8 +23,6 @@ MOST: Final = 10_000
 """Lines that one search gives; of more, the last."""
 LONGEST: Final = 4_000
 """Characters of a line in canonical form that are kept."""
-NEAR: Final = 1 << 26
-"""Bytes of log by which a line may be away from those it is looked for beside."""
 _RAW: Final = 1 << 16
 # journald writes a message that is no UTF-8 as an array of bytes, in which no text is found.
 _BYTES_IN_JSON: Final = b'message":['
@@ -55,7 +53,7 @@ class Found:
     raw: str
 
 
-def word(term: str) -> re.Pattern[str]:
+def as_word(term: str) -> re.Pattern[str]:
     """Finds the term as a word of its own, whatever the case: `ann@example.com`, and not the end of `joann@example.com`."""
     before, behind = r"(?<![A-Za-z0-9])", r"(?![A-Za-z0-9])"
     if "@" in term:
@@ -93,16 +91,16 @@ class Finder:
         self._progress = progress
 
     def find(
-        self, terms: Iterable[str], beside: Mapping[str, Sequence[int]] | None = None, *, at: tuple[int, int, str] | None = None
+        self, terms: Iterable[str], beside: Mapping[str, Sequence[range]] | None = None, *, at: tuple[int, int, str] | None = None
     ) -> list[Found]:
         """The lines that hold a term as a word of its own, whatever the case of its letters, in order.
 
         Args:
             terms: texts of four characters and more.
-            beside: texts that count only near to one of their places.
+            beside: texts that count only within one of their ranges of places.
             at: a line that is given too: the place of its file, its offset and how it begins.
         """
-        patterns = {term: word(term) for term in terms}
+        patterns = {term: as_word(term) for term in terms}
         beside = beside or {}
         needles = [text.lower().encode() for text in (*patterns, *beside, *((at[2],) if at else ())) if text] + [_BYTES_IN_JSON]
         search: Search = ahocorasick_rs.BytesAhoCorasick(list(dict.fromkeys(needles))).find_matches_as_indexes
@@ -114,7 +112,7 @@ class Finder:
                 text = bytes(block)
                 for before, start, stop in _lines_with(text, search):
                     each = _found(text[start:stop], number, lines + before + 1, offset + start, base)
-                    near = any(text in each.raw and _is_near(each.place, places) for text, places in beside.items())
+                    near = any(word in each.raw and any(each.place in part for part in parts) for word, parts in beside.items())
                     meant = at is not None and (number, each.offset) == at[:2]
                     if meant or near or any(pattern.search(each.text) for pattern in patterns.values()):
                         self.more |= len(found) == MOST
@@ -157,10 +155,6 @@ def _found(raw: bytes, source: int, number: int, offset: int, base: int) -> Foun
 
 def _canonical(line: bytes) -> str:
     return canonical(line.decode("utf-8", "replace").removesuffix("\r"))[:LONGEST]
-
-
-def _is_near(place: int, places: Sequence[int]) -> bool:
-    return any(abs(place - other) <= NEAR for other in places)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ that another server, or this one behind a filter, has of the message.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,10 +15,15 @@ from itertools import pairwise
 from typing import Final
 
 from kit.logs.find import Found
-from kit.logs.trail import Connection, Reading, State, copy_of, read
+from kit.logs.trail import Reading, State, copy_of, read
 
 SHORTEST: Final = 4
 """Characters of a text that is looked for."""
+FAR: Final = 1 << 26
+"""Bytes of log within which a process is the same."""
+NEAR: Final = 1 << 20
+"""Bytes of log within which what is said of a user who fails may be about that failure."""
+_ADDRESS: Final = re.compile(r".*\[([^\[\]]+)\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,20 +94,25 @@ class Web:
         """Whether it is one of those."""
         return line.place in self._wanted
 
-    def terms(self) -> set[str]:
-        """Ids to look for: those of messages that belong to what is known, and of sessions."""
+    def terms(self) -> list[str]:
+        """Ids to look for, in the order of the logs: those of messages that belong to what is known, and of sessions."""
         lives = [life for group in self._messages() for life in group]
-        terms = {text for life in lives for text in (life.id, *life.message_ids, *life.copies) if text and len(text) >= SHORTEST}
-        return terms | {c.term for c in self._connections(lives) if not c.by_pid and len(c.term) >= SHORTEST}
+        terms = [text for life in lives for text in (life.id, *life.message_ids, *life.copies) if text and len(text) >= SHORTEST]
+        connections = (line.reading.connection for line in self._known(lives))
+        return list(dict.fromkeys([*terms, *(c.term for c in connections if c and not c.by_pid and len(c.term) >= SHORTEST)]))
 
-    def beside(self) -> dict[str, list[int]]:
-        """Process ids of connections as they stand in the file, and the places beside which they count."""
-        places: dict[str, list[int]] = defaultdict(list)
-        lives = [life for group in self._messages() for life in group]
-        for line in self._known(lives):
-            if (connection := line.reading.connection) and connection.by_pid and (text := _as_written(line.found.raw, connection.term)):
-                places[text].append(line.place)
-        return places
+    def beside(self) -> dict[str, list[range]]:
+        """What counts only near to a line that is known: its process as the file spells it; the user or address that fails there."""
+        parts: dict[str, list[range]] = defaultdict(list)
+        for line in self._known([life for group in self._messages() for life in group]):
+            connection, fields = line.reading.connection, line.reading.fields
+            if connection and connection.by_pid and (text := _as_written(line.found.raw, connection.term)):
+                parts[text].append(range(line.place - FAR, line.place + FAR))
+            if line.reading.state is State.FAILED:
+                for text in (fields.get("user", ""), _ADDRESS.sub(r"\1", fields.get("client", ""))):
+                    if len(text) >= SHORTEST:
+                        parts[text].append(range(line.place - NEAR, line.place + NEAR))
+        return parts
 
     def groups(self) -> list[Group]:
         """All that belongs together, in the order of the logs."""
@@ -121,7 +132,7 @@ class Web:
             if any(self.is_wanted(line) and line.place not in used for line in segment):
                 groups.append(Group([], [line for line in segment if not line.id or self.is_wanted(line)]))
                 used |= {line.place for line in segment}
-        loose = [self._lines[place] for place in sorted(self._wanted - used)]
+        loose = [line for line in self._lines.values() if line.place not in used and (self.is_wanted(line) or _stands_alone(line))]
         return sorted([*groups, *self._attached(groups, loose)], key=lambda group: group.lines[0].place)
 
     # ------------------------------------------------------------------------------------ messages
@@ -150,9 +161,6 @@ class Web:
         yield from (self._lines[place] for place in self._wanted)
         yield from (line for life in lives for line in life.lines if not self.is_wanted(line))
 
-    def _connections(self, lives: Sequence[Life]) -> Iterator[Connection]:
-        return (connection for line in self._known(lives) if (connection := line.reading.connection))
-
     def _segments(self) -> list[list[Line]]:
         """The lines of each connection, in order."""
         by_key: dict[tuple[str, ...], list[list[Line]]] = defaultdict(lambda: [[]])
@@ -167,18 +175,22 @@ class Web:
         return [part for parts in by_key.values() for part in parts if part]
 
     def _attached(self, groups: list[Group], loose: Sequence[Line]) -> Iterator[Group]:
-        """Lines of no message and no connection go to the group of the same host that they stand within; the others stand alone."""
+        """Lines of no message and no connection go to the connection of the same host that they stand within; the others stand alone."""
         alone: list[Line] = []
         for line in loose:
             around = [group for group in groups if group.lines[0].place < line.place < group.lines[-1].place]
-            around = [group for group in around if group.lines[0].reading.host == line.reading.host]
+            around = [group for group in around if not group.lives and group.lines[0].reading.host == line.reading.host]
             if around:
                 closest = min(around, key=lambda group: group.lines[-1].place - group.lines[0].place)
                 closest.lines = _in_order([*closest.lines, line])
-            else:
+            elif self.is_wanted(line):
                 alone.append(line)
         if alone:
             yield Group([], alone)
+
+
+def _stands_alone(line: Line) -> bool:
+    return line.id is None and line.message_id is None and line.reading.connection is None
 
 
 def _in_order(lines: Iterable[Line]) -> list[Line]:

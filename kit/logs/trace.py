@@ -34,7 +34,8 @@ from kit.sending.sent import Sent
 
 PASSES: Final = 6
 """How often what was just found is looked for: a message may pass that many filters."""
-MOST_TERMS: Final = 5_000
+MOST_TERMS: Final = 2_000
+"""Ids that are looked for at once, the last ones."""
 _BEGINNING: Final = 120
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -154,15 +155,16 @@ def _woven(finder: Finder, wanted: Sequence[str], at: tuple[str, int] | None) ->
         line = number, at[1], raw_lines(finder.sources[number], at[1], 0)[0][1][:_BEGINNING]
     web.add(finder.find(wanted, at=line), wanted=True)
     known: set[str] = set(wanted)
-    beside: dict[str, list[int]] = {}
+    beside: dict[str, list[range]] = {}
     for _ in range(PASSES):
-        terms, now = web.terms() - known, web.beside()
-        near = {text: places for text, places in now.items() if places != beside.get(text)}
-        if not (terms or near) or len(known) + len(terms) > MOST_TERMS:
+        terms = [term for term in web.terms() if term not in known]
+        near = {text: parts for text, parts in web.beside().items() if parts != beside.get(text)}
+        if not (terms or near):
             break
-        known |= terms
+        finder.more |= len(terms) > MOST_TERMS
+        known.update(terms)
         beside |= near
-        web.add(finder.find(terms, near))
+        web.add(finder.find(terms[-MOST_TERMS:], near))
     return web
 
 
