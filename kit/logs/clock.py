@@ -15,10 +15,8 @@ import pyarrow.compute as pc
 
 from kit.errors import UsageError
 from kit.logs import arrow
+from kit.logs.envelope import UNREADABLE
 from kit.logs.source import Anchor
-
-UNREADABLE: Final = np.iinfo(np.int64).min
-"""Stands for a time that does not exist, such as the 13th month."""
 
 Micros = npt.NDArray[np.int64]
 # By the low five bits of the three letters, counted from the digit 0 as the stamps are; -1 is no month.

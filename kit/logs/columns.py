@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kit.logs.classes import LineClass
-from kit.logs.clock import UNREADABLE
+from kit.logs.envelope import UNREADABLE
 from kit.logs.scan import Batch, Events, Ints
 from kit.model import Cause, Outcome
 

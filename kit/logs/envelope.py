@@ -15,6 +15,9 @@ from kit.logs.classes import TIME, envelope
 from kit.logs.foreign import FOREIGN, Change
 from kit.logs.records import Header, from_json, from_text
 
+UNREADABLE: Final = -(1 << 63)
+"""Microseconds that stand for a time that does not exist, such as the 13th month."""
+
 _CANONICAL: Final = re.compile(envelope(r"[^\s\[\]:]{1,128}") + "(?P<message>.*)", re.ASCII | re.DOTALL)
 # RFC 5424 section 6: <PRI>1 TIME HOST APP PROCID MSGID SD MSG, "-" for what is missing. Structured data may hold an escaped "]".
 _RFC5424: Final = re.compile(

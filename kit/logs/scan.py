@@ -13,18 +13,20 @@ import re
 import struct
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import ahocorasick_rs
 import numpy as np
 import numpy.typing as npt
 
 from kit.logs.classes import LineClass, needles_at_once, suspicion
-from kit.logs.clock import UNREADABLE, Clock
-from kit.logs.envelope import canonical, message_of
+from kit.logs.envelope import UNREADABLE, canonical, message_of
 from kit.logs.records import Header
 from kit.logs.source import Source
 from kit.redact import mask
+
+if TYPE_CHECKING:
+    from kit.logs.clock import Clock  # with pyarrow, for which workers have no use
 
 FLUSH: Final = 4_096
 """Candidate lines that are matched at once."""

@@ -26,7 +26,7 @@ from kit.logs.records import Header
 from kit.logs.scan import Batch, Scanner, Tally
 from kit.logs.source import Source
 
-PIECE: Final = 1 << 24
+PIECE: Final = 1 << 22
 """Bytes of a log that a worker scans at once; what it finds in them waits in memory until it is joined."""
 _AHEAD: Final = 2  # pieces a worker that are scanned or wait
 _LENGTH: Final = struct.Struct("<Q")

@@ -17,7 +17,7 @@ from kit.widgets.common import COLOURS, QUIET, at_home, escape
 PANES: Final = 3
 MOST: Final = 10
 """Bars of a pane."""
-_LABEL: Final = 28
+_LABEL: Final = 24
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
@@ -30,6 +30,11 @@ class Bar(NamedTuple):
     more: str = ""
 
 
+def colours_of(causes: Sequence[str]) -> dict[str, str]:
+    """A colour a cause; a grey for what went well."""
+    return dict(zip((cause for cause in causes if cause != Cause.NONE), cycle(COLOURS), strict=False)) | {Cause.NONE.value: QUIET}
+
+
 class TimeChart:
     """Tries over time, a colour a cause; a cause keeps its colour while filters change.
 
@@ -37,10 +42,9 @@ class TimeChart:
         figure: the widget.
     """
 
-    def __init__(self, causes: Sequence[str]) -> None:
-        colours = dict(zip((cause for cause in causes if cause != Cause.NONE), cycle(COLOURS), strict=False))
+    def __init__(self, colours: Mapping[str, str]) -> None:
         figure = go.Figure(
-            [go.Bar(name=cause, x=[], y=[], marker={"color": colours.get(cause, QUIET), "line": {"width": 0}}) for cause in causes]
+            [go.Bar(name=cause, x=[], y=[], marker={"color": colour, "line": {"width": 0}}) for cause, colour in colours.items()]
         )
         figure.update_layout(
             barmode="stack",
@@ -88,14 +92,15 @@ class Sides:
         figure: the widget.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, colours: Mapping[str, str]) -> None:
+        self._colours = colours
         figure = make_subplots(
             rows=2,
             cols=PANES,
             specs=[[{}] * PANES, [{"colspan": PANES}] + [None] * (PANES - 1)],
             row_heights=[0.62, 0.38],
             vertical_spacing=0.14,
-            horizontal_spacing=0.12,
+            horizontal_spacing=0.15,
         )
         for pane in range(PANES):
             for kind, colour in (("failed", COLOURS[1]), ("good", QUIET)):
@@ -130,6 +135,7 @@ class Sides:
                 texts = [f"{escape(b.name[:200])}<br>{b.failed:,} failed, {b.good:,} good{f'<br>{b.more}' if b.more else ''}" for b in bars]
                 for trace, counts in zip(self.figure.data[2 * pane :], ([b.failed for b in bars], [b.good for b in bars]), strict=False):
                     trace.x, trace.y, trace.hovertext = counts, places, texts
+                self.figure.data[2 * pane].marker.color = [self._colours.get(b.name, COLOURS[1]) for b in bars]
                 axis = self.figure.layout[f"yaxis{pane + 1 if pane else ''}"]
                 axis.tickvals, axis.ticktext = places, [_label(bar.name) for bar in bars]
             self.figure.data[-1].z = hours.tolist()

@@ -18,7 +18,7 @@ from kit.logs.export import open_export
 from kit.logs.trends import last_two_weeks, onset, success_rate
 from kit.logs.view import Filter, Selection, View, edges_between
 from kit.model import Outcome
-from kit.widgets.charts import MOST, Bar, Sides, TimeChart
+from kit.widgets.charts import MOST, Bar, Sides, TimeChart, colours_of
 from kit.widgets.common import STYLE, escape, say
 from kit.widgets.coverage import coverage
 from kit.widgets.fit import Fit
@@ -66,12 +66,13 @@ class Explorer(w.VBox):
         self.address = w.Combobox(description="Address", placeholder="any", options=self.view.values("client_ip")[:2000])
         self.reset = w.Button(description="Show all", tooltip="Take every filter off")
         self.back = w.Button(description="Back", tooltip="What was looked at before", disabled=True)
-        self._chart, self._sides, self.tries = TimeChart(causes), Sides(), Tries(log.table)
+        colours = colours_of(causes)
+        self._chart, self._sides, self.tries = TimeChart(colours), Sides(colours), Tries(log.table)
         self.figure = self._chart.figure
         self.panes = [w.Dropdown(description=title, options=list(columns), layout=w.Layout(width="32%")) for title, columns in _PANES]
         self._chips, self._summary, self._saved = w.HBox(layout=w.Layout(flex_flow="row wrap")), w.HTML(), w.HTML()
         self.file = w.Text(description="Save to", placeholder="attempts.csv, .parquet, .jsonl or .html")
-        self.save = w.Button(description="Save what is shown")
+        self.save = w.Button(description="Save what is shown", layout=w.Layout(width="auto"))
         self.filter = Filter(only={"outcome": _NOT_GOOD})
         self._controls = (self.period, self.since, self.until, self.outcome, self.cause, self.user, self.address)
         for control in self._controls:

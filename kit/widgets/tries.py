@@ -29,7 +29,7 @@ class Tries(w.VBox):
         self._table, self._readable = table, readable
         self._selection: Selection | None = None
         self._skip = 0
-        self.list = w.Select(rows=PAGE, layout=w.Layout(width="auto"))
+        self.list = w.Select(description="Tries", rows=PAGE, layout=w.Layout(width="auto"))
         self.list.add_class("kit-tries")
         self.newer, self.older = w.Button(description="Newer"), w.Button(description="Older")
         self._where, self.raw = w.HTML(), w.HTML()
