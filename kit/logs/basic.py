@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from typing import Any, Final
 
 import numpy as np
@@ -164,7 +164,12 @@ class Basic:
         return [*(group for group, stays in zip(groups, steady, strict=True) if stays), *([moving] if moving else [])]
 
     def _total(self, places: list[int]) -> int:
-        return int(self._usage.pairs["count"][places, PASSWORD].sum())
+        return sum(self._totals[place] for place in places)
+
+    @cached_property
+    def _totals(self) -> list[int]:
+        totals: list[int] = self._usage.pairs["count"][:, PASSWORD].sum(1).tolist()
+        return totals
 
     def _address(self, place: int) -> str:
         return self._usage.addresses.names[int(self._usage.pairs["key"][place]) & LOW]
@@ -174,7 +179,7 @@ class Basic:
     def _device(self, group: list[int]) -> Device:
         group = sorted(group, key=lambda place: -self._total([place]))
         pairs = self._usage.pairs[group]
-        traits = set().union(*(self._usage.traits[place] for place in group))
+        traits = {trait for place in group for trait in self._usage.traits[place]}
         failed, good = pairs["count"][:, PASSWORD].sum(0).tolist()
         first, last = int(pairs["first"].min()), pairs["last"].max(0).tolist()
         days = (max(last) - first) // _DAY + 1
@@ -228,13 +233,12 @@ def move_to(kind: str, *, exchange_online: bool, reads: bool = False) -> tuple[s
 
 def _network(address: str, *, exact: bool = False) -> str:
     """The /24 or /64; with `exact`, an IPv4 address as it is, for each is another machine, while IPv6 changes its own."""
+    if ":" not in address:
+        return address if exact else address.rpartition(".")[0]
     try:
-        known = ip_address(address.partition("%")[0])
+        return str(ip_network((address.partition("%")[0], 64), strict=False))
     except ValueError:
         return address
-    if exact and known.version == 4:
-        return address
-    return str(ip_network((known, 24 if known.version == 4 else 64), strict=False))
 
 
 def _sorted(words: Iterable[str | None]) -> tuple[str, ...]:

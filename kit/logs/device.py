@@ -22,8 +22,8 @@ Ints = npt.NDArray[np.int64]
 
 SHORTEST: Final = 5.0
 """Seconds; sign-ins closer than that are one occasion: programs open several connections at once."""
-GAPS: Final = 90
-STEP: Final = 1.15
+GAPS: Final = 48
+STEP: Final = 1.3
 """Each length of gap is so many times the one before: the last are two weeks and more."""
 LONGEST: Final = 2000
 """Characters of a name that are looked at."""
@@ -126,7 +126,7 @@ def _office_hours(habits: Habits, numbers: Mapping[str, Any]) -> str | None:
     total = int(week.sum() + weekend.sum())
     if total < numbers["fewest"] or habits.days < 5:
         return None
-    busiest = max(int(np.roll(week, -hour)[:10].sum()) for hour in range(24))
+    busiest = int(np.convolve(np.concatenate([week, week]), np.ones(10, np.int64), "valid").max())
     if busiest < numbers["office"] * total or weekend.sum() > numbers["weekend"] * total:
         return None
     return f"in ten hours of working days, {_share(busiest, total)}"

@@ -32,6 +32,7 @@ LOW: Final = 0xFFFFFFFF
 Ints = npt.NDArray[np.int64]
 
 _DAY: Final = 86_400_000_000
+_ROWS: Final = 1 << 14  # new pairs need room before others are let go
 _READING: Final = frozenset({Service.IMAP, Service.IMAPS, Service.POP3, Service.POP3S})
 _SENDING: Final = frozenset({Service.SMTP, Service.SUBMISSION, Service.SUBMISSIONS})
 # A server says these of accounts that it has: whoever fails so is no stranger who guesses names.
@@ -101,14 +102,14 @@ class Usage:
         self.complete = True
         self.users, self.addresses = Numbers(), Numbers()
         self.pairs = np.zeros(0, _PAIR)
-        self.traits: dict[int, set[Trait]] = defaultdict(set)
+        self.traits: dict[int, list[Trait]] = defaultdict(list)
         self.days: dict[int, Ints] = defaultdict(lambda: np.zeros((len(METHODS), 2), np.int64))
         self.reading = False
         self._place: dict[int, int] = {}
 
     def add(self, table: pa.Table) -> None:
         """One more table of attempts."""
-        for batch in table.to_batches():
+        for batch in table.to_batches(max_chunksize=_ROWS):
             if len(batch):
                 self._add(batch)
 
@@ -176,8 +177,8 @@ class Usage:
             self.pairs[field][row[np.array([each.service in services for each in traits])[trait]]] = True
         seen = np.unique(row << 32 | trait)
         for place, number in zip((seen >> 32).tolist(), (seen & LOW).tolist(), strict=True):
-            if len(noted := self.traits[place]) < MOST_TRAITS:
-                noted.add(traits[number])
+            if len(noted := self.traits[place]) < MOST_TRAITS and traits[number] not in noted:
+                noted.append(traits[number])
 
     def _compact(self) -> None:
         self.complete = False
@@ -186,7 +187,7 @@ class Usage:
         self.pairs = self.pairs[kept]
         keys = self.users.keep(self.pairs["key"] >> 32) << 32 | self.addresses.keep(self.pairs["key"] & LOW)
         self.pairs["key"] = keys
-        self.traits = defaultdict(set, {new: self.traits[old] for new, old in enumerate(kept.tolist()) if old in self.traits})
+        self.traits = defaultdict(list, {new: self.traits[old] for new, old in enumerate(kept.tolist()) if old in self.traits})
         self._place = {key: place for place, key in enumerate(keys.tolist())}
 
 
