@@ -20,7 +20,7 @@ from socket import AF_INET6, inet_ntop, inet_pton
 
 import zstandard
 
-from kit.redact import mask
+from kit.redact import mask_lines
 from tests.logs.slow_lines import ISO, RFC3164, TAGGED, Calendar, latest_of, unwrap, year_of_first
 from tests.logs.slow_records import as_line, one_record_a_line
 
@@ -144,7 +144,7 @@ def _event(entry: dict, said: dict, time: datetime, tagged: tuple, line: str) ->
         "mechanism": mechanism or None,
         "tls": ("TLS" if said["tls"] in ("TLS", "TSL", "1", "Y") else "none") if "tls" in said else version,
         "session": said.get("session") or None,
-        "text": mask(line),
+        "text": mask_lines([line])[0],
     }
 
 
