@@ -138,7 +138,8 @@ def _judge(line: str, found: _Found | None, stage: str | None, host: str | None)
     # 334 is no failure by itself, but some servers put their refusal behind it.
     if not (found and found.accepted and found.code != 334):
         for known in _known():
-            if _at_host(known.hosts, host, line) and known.pattern.search(line):
+            vague = stage == "banner" and known.explanation.cause is Cause.UNKNOWN  # who does not speak with us says more by that
+            if not vague and _at_host(known.hosts, host, line) and known.pattern.search(line):
                 return known.explanation, known.severity
     if found is None:
         return _otherwise("no-reply"), Severity.NOTE

@@ -190,6 +190,23 @@ def test_a_refusal_of_a_recipient_is_read_by_its_words_then_its_code_then_its_st
     assert ("refuses" in got.title) <= (code[0] == "5")
 
 
+@pytest.mark.parametrize(
+    ("words", "cause"),
+    [
+        # RFC 5321 section 3.1: 554 in place of the banner is “no SMTP service here”, whatever stands behind it.
+        ("5.7.1 no service for you", "unreachable"),
+        ("Administrative prohibition", "unreachable"),  # Exim, where acl_smtp_connect denies without a message
+        ("5.7.1 <unknown[192.0.2.7]>: Client host rejected: Access denied", "unreachable"),  # Postfix without smtpd_delay_reject
+        # Words or a code that say why keep their say.
+        ("5.7.1 Service unavailable; Client host [192.0.2.7] blocked using zen.spamhaus.org", "account-blocked"),
+        ("5.7.25 zork", "sender-not-allowed"),
+    ],
+)
+def test_a_server_that_does_not_greet_is_not_said_to_judge_a_mail(words, cause):
+    enhanced = words.split()[0] if words.startswith("5.") else None
+    assert finding(Reply(code=554, lines=(words,), enhanced=enhanced), stage="banner").cause == cause
+
+
 def test_greylisting_is_explained_with_its_wait_and_how_to_try_again():
     got = explain("451 4.7.1 Greylisting in action, please come back in 00:05:00")
     assert "no refusal" in got.title
