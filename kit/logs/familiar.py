@@ -1,0 +1,207 @@
+"""Who is known where: of each user and address, whether the user signed in well from there before it failed."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from kit.errors import UsageError
+from kit.logs.ledger import MINUTE, Entries, Ints, Mask
+from kit.logs.signals import NEVER
+from kit.model import Cause, Outcome
+
+_MAPPED: Final = bytes(10) + b"\xff\xff"
+_TROUBLE: Final = (Cause.BACKEND_UNAVAILABLE.value, Cause.UNREACHABLE.value)
+
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Kinds:
+    """Of each try, what it was: at most one of these is True.
+
+    Attributes:
+        good: a success.
+        trouble: the server could not tell, or could not ask.
+        stopped: the password was right, the second factor missing.
+        failed: a password was judged wrong.
+        refused: none was asked for.
+    """
+
+    good: Mask
+    trouble: Mask
+    stopped: Mask
+    failed: Mask
+    refused: Mask
+
+    @classmethod
+    def of(cls, entries: Entries) -> Kinds:
+        """Those of all tries; what was aborted or malformed is none of them."""
+        stopped = entries.is_one_of("cause", (Cause.SECOND_FACTOR.value,))
+        trouble = ~stopped & (entries.is_one_of("outcome", (Outcome.SERVER_ERROR.value,)) | entries.is_one_of("cause", _TROUBLE))
+        rest = ~stopped & ~trouble
+        good, failed, refused = (
+            rest & entries.is_one_of("outcome", (outcome.value,)) for outcome in (Outcome.SUCCESS, Outcome.FAILURE, Outcome.REFUSED)
+        )
+        return cls(good, trouble, stopped, failed, refused)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Of each address by its number, where it is; 0 for what is no address.
+
+    Attributes:
+        network: a number for its /24 or /64.
+        provider: a number for a wider block, the customers of one provider.
+        own: the reader named it as own.
+    """
+
+    network: Ints
+    provider: Ints
+    own: Mask
+
+    @classmethod
+    def of(cls, names: Sequence[str | None], own: Collection[Network], settings: dict[str, float]) -> Places:
+        """Those of the addresses by name."""
+        packed = np.frombuffer(b"".join(map(_packed, names)), ">u8").reshape(-1, 2).astype(np.uint64)
+        high, low = packed[:, 0], packed[:, 1]
+        four = (high == 0) & (low >> np.uint64(32) == 0xFFFF)
+        four_bits, six_bits = (np.uint64(bits - settings[f"provider-prefix-{name}"]) for name, bits in (("ipv4", 32), ("ipv6", 64)))
+        return cls(
+            _numbered(np.where(four, low >> np.uint64(8), high)),
+            _numbered(np.where(four, low >> four_bits, high >> six_bits)),
+            np.array([bool(own) and _is_in(name, own) for name in names], bool),
+        )
+
+
+def networks(texts: Iterable[str]) -> list[Network]:
+    """Networks or single addresses as somebody writes them.
+
+    Raises:
+        UsageError: one of them is none.
+    """
+    try:
+        return [ip_network(text.strip(), strict=False) for text in texts]
+    except ValueError as fault:
+        raise UsageError(f"{fault}", where="own networks", next_step="Write them like 198.51.100.0/24 or 2001:db8:7::/48") from fault
+
+
+def _packed(name: str | None) -> bytes:
+    """Sixteen octets, IPv4 as IPv6 maps it; noughts for what is no address."""
+    try:
+        if name and ":" in name:
+            return socket.inet_pton(socket.AF_INET6, name.partition("%")[0])
+        return _MAPPED + socket.inet_pton(socket.AF_INET, name or "")
+    except (OSError, ValueError):
+        return bytes(16)
+
+
+def _is_in(name: str | None, own: Collection[Network]) -> bool:
+    try:
+        address = ip_network(name or "")
+    except ValueError:
+        return False
+    return any(address.version == network.version and address.subnet_of(network) for network in own)  # type: ignore[arg-type]
+
+
+def _numbered(keys: npt.NDArray[Any]) -> Ints:
+    """Numbers from 1 for what differs, and 0 for 0."""
+    values, place = np.unique(keys, return_inverse=True)
+    return np.asarray(place + int(values[0] != 0), np.int64) if len(values) else place
+
+
+class Familiar:
+    """Pairs of user and address.
+
+    Attributes:
+        pair: of each try, its pair.
+        order: tries by pair, and in a pair by time.
+        user: of each pair.
+        address: of each pair.
+        first_good: of each pair, microseconds; NEVER where there is none.
+        last_good: of each pair; 0 where there is none.
+        before: of each pair, failures before the first success.
+        known: of each pair, whether the user signed in well there, or at the same provider, before it first failed there.
+        broken_in: whether it failed again and again, and then succeeded for the first time.
+        home: whether a failure there is the user's own: known, or soon right.
+        real: of each user, whether it signs in at all.
+    """
+
+    def __init__(self, entries: Entries, kinds: Kinds, places: Places, settings: dict[str, float]) -> None:
+        key = entries.user.astype(np.int64) << 32 | entries.address
+        self.order = np.argsort(key, kind="stable")
+        key = key[self.order]
+        new = np.ones(len(key), bool)
+        new[1:] = key[1:] != key[:-1]
+        begins = np.flatnonzero(new)
+        self._ends = np.append(begins, len(key))
+        self.pair = np.empty(len(key), np.int64)
+        self.pair[self.order] = np.cumsum(new) - 1
+        self.user, self.address = key[begins] >> 32, key[begins] & 0xFFFFFFFF
+        bad = kinds.failed | kinds.refused | kinds.stopped
+        time, good = entries.time[self.order], kinds.good[self.order]
+        self.first_good = _least(np.where(good, time, NEVER), begins)
+        self.last_good = _most(np.where(good, time, 0), begins)
+        first_bad = _least(np.where(bad[self.order], time, NEVER), begins)
+
+        earlier = bad & (entries.time < self.first_good[self.pair])
+        before = np.bincount(self.pair[earlier], entries.count[earlier], len(begins))
+        last_before = np.zeros(len(begins), np.int64)
+        np.maximum.at(last_before, self.pair[earlier], entries.time[earlier])
+        seen = np.minimum(self.first_good, self._by_provider(places))
+        seen = np.where(self.user == 0, np.minimum(seen, self._at_address(len(places.network))), seen)
+        self.known = (seen < first_bad) | places.own[self.address]
+        late = (self.first_good < NEVER) & ~self.known
+        neighbours = _least_by(places.network[self.address], self.first_good, self.user) < self.first_good
+        enough = np.where(neighbours, 4, 1) * settings["failures-before"]
+        soon = self.first_good - last_before <= settings["minutes-before"] * MINUTE
+        self.broken_in = late & (before >= enough) & soon & (self.user > 0)
+        self.home = self.known | (late & (before < enough))
+        self.before = before
+        self.real = np.bincount(self.user[(self.first_good < NEVER) & ~self.broken_in], minlength=len(entries.names["user"])) > 0
+        self.real[0] = False
+
+    def rows_of(self, pair: int) -> Ints:
+        """The tries of a pair, in order of time."""
+        return self.order[self._ends[pair] : self._ends[pair + 1]]
+
+    def _at_address(self, number: int) -> Ints:
+        """Of each pair, the first success of anybody at its address: for tries of which the log does not tell the user."""
+        first = np.full(number, NEVER)
+        np.minimum.at(first, self.address, self.first_good)
+        return np.where(self.address > 0, first[self.address], NEVER)
+
+    def _by_provider(self, places: Places) -> Ints:
+        """Of each pair, the user's first success anywhere in the provider's block."""
+        provider = places.provider[self.address]
+        _, place = np.unique(self.user << 32 | provider, return_inverse=True)
+        first = np.full(len(place), NEVER)
+        np.minimum.at(first, place, self.first_good)
+        return np.where(provider > 0, first[place], NEVER)
+
+
+def _least_by(groups: Ints, values: Ints, users: Ints) -> Ints:
+    """Of each pair, the least value of another user's pair in its group; NEVER in group 0."""
+    order = np.lexsort((values, groups))
+    group, value, user = groups[order], values[order], users[order]
+    begins = np.flatnonzero(np.diff(group, prepend=-1))
+    which = np.cumsum(np.diff(group, prepend=-1) != 0) - 1
+    foreign = _least(np.where(user != user[begins][which], value, NEVER), begins)
+    found = np.where(user != user[begins][which], value[begins][which], foreign[which])
+    result = np.empty_like(values)
+    result[order] = np.where(group > 0, found, NEVER)
+    return result
+
+
+def _least(values: Ints, begins: Ints) -> Ints:
+    return np.minimum.reduceat(values, begins) if len(begins) else values
+
+
+def _most(values: Ints, begins: Ints) -> Ints:
+    return np.maximum.reduceat(values, begins) if len(begins) else values
