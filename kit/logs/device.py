@@ -25,6 +25,8 @@ SHORTEST: Final = 5.0
 GAPS: Final = 48
 STEP: Final = 1.3
 """Each length of gap is so many times the one before: the last are two weeks and more."""
+_USUAL: Final = (60, 120, 300, 600, 900, 1200, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 604800)
+"""Seconds that people choose for a poll."""
 LONGEST: Final = 2000
 """Characters of a name that are looked at."""
 
@@ -111,7 +113,9 @@ def _poll(habits: Habits, numbers: Mapping[str, Any]) -> str | None:
     place = int(pairs.argmax())
     if total < numbers["fewest"] or pairs[place] < numbers["same_gaps"] * total:
         return None
-    return f"every {_length(SHORTEST * STEP ** (place + 1))} or so, {_share(pairs[place], total)}"
+    begin = SHORTEST * STEP ** (place + int(habits.gaps[place + 1] > habits.gaps[place]))
+    usual = next((seconds for seconds in _USUAL if begin <= seconds < begin * STEP), begin * STEP**0.5)
+    return f"every {_length(usual)} or so, {_share(pairs[place], total)}"
 
 
 def _round_the_clock(habits: Habits, numbers: Mapping[str, Any]) -> str | None:
@@ -193,6 +197,6 @@ def _share(part: Any, whole: int) -> str:
 
 def _length(seconds: float) -> str:
     for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= 1.8 * size:
-            return f"{seconds / size:.0f} {unit}"
+        if seconds >= size:
+            return unit[:-1] if round(seconds / size) == 1 else f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} seconds"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -132,7 +133,7 @@ def _devices(devices: Sequence[Device]) -> str:
     if not devices:
         return ""
     heads = [("User", ""), ("Likely", ""), ("From", ""), ("How", "")]
-    heads += [("a day", "n"), ("good", "n"), ("failed", "n"), ("first", ""), ("last (UTC)", ""), ("Can move to", "")]
+    heads += [("a day", "n"), ("good", "n"), ("failed", "n"), ("first", ""), ("last", ""), ("Can move to", "")]
     rows: list[list[object]] = [
         [
             _cut(device.user),
@@ -142,8 +143,8 @@ def _devices(devices: Sequence[Device]) -> str:
             "" if device.per_day is None else f"{device.per_day:,.1f}",
             f"{device.good:,}",
             f"{device.failed:,}",
-            f"{device.first:%d %b}" if device.first else "",
-            (f"{device.last:%d %b %H:%M}" if device.last else "") + ("" if device.working else ", failing"),
+            _day(device.first),
+            _day(device.last) + ("" if device.working else ", failing"),
             ", ".join(device.move_to[:2]) + (f" and {len(device.move_to) - 2} more" if len(device.move_to) > 2 else ""),
         ]
         for device in devices[:_MOST]
@@ -152,32 +153,31 @@ def _devices(devices: Sequence[Device]) -> str:
     return table(heads, rows) + more
 
 
+def _day(time: datetime | None) -> str:
+    """A date that stays on one line."""
+    return f"{time:%Y-%m-%d}".replace("-", "\N{NON-BREAKING HYPHEN}") if time else ""
+
+
 def _cut(text: str) -> str:
     return text if len(text) <= 80 else text[:79] + "…"
 
 
 def _ways(ways: Sequence[Way], devices: Sequence[Device]) -> str:
-    heads = [
-        ("Way out", ""),
-        ("for", "n"),
-        ("Delivers to", ""),
-        ("Connect to", ""),
-        ("Sign-in", ""),
-        ("Limits", ""),
-        ("Beware", ""),
-        ("Source", ""),
-    ]
-    rows: list[list[object]] = [
-        [
-            f"{way.name}: {way.what}",
-            sum(way.name in device.move_to for device in devices),
-            "inside and outside" if way.outside else "your own mailboxes alone",
-            f"{way.host}, port {' or '.join(map(str, way.ports))}, TLS {way.tls}",
-            way.sign_in + ("; a static address" if way.address == "static" else ""),
-            way.limits,
-            way.beware,
-            f"{way.source} ({way.checked}{', second-hand' if way.second_hand else ''})",
-        ]
-        for way in ways
-    ]
-    return f"<details><summary>Ways out, with their limits</summary>{table(heads, rows)}</details>" if rows else ""
+    told = "".join(_way(way, sum(way.name in device.move_to for device in devices)) for way in ways)
+    return f"<details><summary>Ways out, with their limits</summary>{told}</details>" if told else ""
+
+
+def _way(way: Way, takers: int) -> str:
+    reach = "inside and outside" if way.outside else "your own mailboxes alone"
+    facts = {
+        "Delivers to": reach,
+        "Connect to": f"{way.host}, port {' or '.join(map(str, way.ports))}, TLS {way.tls}",
+        "Sign-in": way.sign_in + ("; from a static address" if way.address == "static" else ""),
+        "Limits": way.limits,
+        "Beware": way.beware,
+        "Source": f"{way.source} (checked {way.checked}{', second-hand' if way.second_hand else ''})",
+    }
+    rows = "".join(f'<tr><th scope="row">{escape(name)}</th><td>{escape(text)}</td></tr>' for name, text in facts.items())
+    head = f"<b>{escape(way.name)}</b>, for {takers}: {escape(way.what)}"
+    table_of_facts = f'<table class="kit-table kit-facts" style="overflow-wrap: anywhere">{rows}</table>'
+    return f'<div class="kit-finding kit-narrow">{head}{table_of_facts}</div>'

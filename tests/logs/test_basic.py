@@ -327,6 +327,31 @@ def test_only_modern_clients_is_all_well(tmp_path):
     assert done.stdout.startswith("Nobody is seen to sign in with a password")
 
 
+def test_the_portals_csv_filtered_to_authenticated_smtp_is_read(tmp_path):
+    log = tmp_path / "SignIns.csv"
+    log.write_text(
+        "Date (UTC),Request ID,User,Username,Application,IP address,Status,Sign-in error code,Client app\n"
+        "2026-11-03T08:27:00Z,r1,Scan,scan@example.test,Office 365 Exchange Online,192.0.2.81,Success,None,Authenticated SMTP\n"
+        "2026-11-04T08:27:00Z,r2,Scan,scan@example.test,Office 365 Exchange Online,192.0.2.81,Failure,50126,Authenticated SMTP\n"
+    )
+    [device] = json.loads(kit(log, "--json").stdout)["devices"]
+    assert (device["user"], device["good"], device["failed"], device["working"]) == ("scan@example.test", 1, 1, False)
+    assert (device["first"][:10], device["last"][:10], device["per_day"]) == ("2026-11-03", "2026-11-04", 1.0)
+
+
+def test_a_receive_connectors_sign_ins_are_passwords_without_a_date(tmp_path):
+    log = tmp_path / "RECV2026110308-1.LOG"
+    log.write_text(
+        "#Software: Microsoft Exchange Server\n#Log-type: SMTP Receive Protocol Log\n"
+        "#Fields: date-time,connector-id,session-id,sequence-number,local-endpoint,remote-endpoint,event,data,context\n"
+        r"2026-11-03T08:25:00.105Z,MBX1\Client,08DE1A6B5C7D9E01,5,192.0.2.1:587,192.0.2.71:51824,*,EXAMPLE\scanner,authenticated"
+        "\n"
+    )
+    [device] = json.loads(kit(log, "--json").stdout)["devices"]
+    assert (device["user"], device["servers"], device["exchange_online"]) == (r"EXAMPLE\scanner", ["exchange"], False)
+    assert device["mechanisms"] == []
+
+
 # The columns as Microsoft describes them; since October 2024 with the last one.
 OLD_REPORT = '\ufeffSender address,Domain,TLS 1.0,TLS 1.1,TLS 1.2,Messages sent\nscanner@example.test,example.test,0,0,100,"1,234"\nann@example.test,example.test,12.5%,0,87.5%,7\n'
 NEW_REPORT = "Sender address,Domain,Authentication protocol,TLS 1.2,Messages sent\nscanner@example.test,example.test,Basic,100,40\nann@example.test,example.test,OAuth,100,7\nScanner@example.test,example.test,Basic,100,2\n"
