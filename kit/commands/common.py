@@ -40,12 +40,13 @@ def conclude(result: CheckResult, *, as_json: bool, stopped: bool = False, **mor
     """What came of it, as one document or in words; and the exit code."""
     from kit.checks.text import findings_text
     from kit.model import SendResult
+    from kit.sending.story import went_out
 
     if as_json:
         print_json(to_plain(result) | more)
     else:
         click.echo("\n" + findings_text(result.findings))
-        if isinstance(result, SendResult) and any(step.name == "message" for step in result.steps):
+        if isinstance(result, SendResult) and went_out(result.steps):
             click.echo(f"\n  Message-ID {result.message_id}, {number(result.round_trips, 'round trip')}")
     finish(all_well=result.ok, stopped=stopped)
 

@@ -89,6 +89,7 @@ def send_command(
 
     from kit.auth.budget import ATTEMPTS_AN_HOUR
     from kit.checks import text
+    from kit.sending.journal import series_of
     from kit.sending.pace import MOST_MESSAGES
     from kit.sending.send import send
     from kit.sending.signin import check_mechanism
@@ -109,7 +110,9 @@ def send_command(
     else:
         target = target or ""
         profile, found = find_target(target, ask_third_parties=ask_third_parties, **options)
-        series = _begun(target, profile, recipients=recipients, kind=kind, subject=subject, size=size, eml=eml, messages=count)
+        file = str(eml.absolute()) if eml else None
+        of = partial(series_of, recipients=recipients, kind=kind, subject=subject, size=size, eml=file)
+        series = of(profile, target=target, messages=count)
     mail = _make(series)  # what must not go out is said before anything else
     check_mechanism(profile)
     secret = find_secret(profile, password_stdin=password_stdin, needed=True)
@@ -174,24 +177,6 @@ def _make(series: Series) -> Mail:
     elif series.size and series.kind not in (None, "attachment"):
         raise UsageError("only an attachment has a size to choose", where="--size", next_step="Leave it out, or say --kind attachment")
     return message_of(series)
-
-
-def _begun(target: str, profile: Profile, *, eml: Path | None, **what: Any) -> Series:
-    """A new one, with its settings; they are used from other folders too."""
-    from dataclasses import replace
-
-    from kit.auth.budget import account_of
-    from kit.sending.journal import Series
-
-    files = {name: str(Path(path).absolute()) for name in ("ca_file", "cert_file", "key_file") if (path := getattr(profile, name))}
-    return Series(
-        target=target,
-        account=account_of(profile),
-        profile=replace(profile, **files),  # type: ignore[arg-type]
-        sender=profile.sender or profile.user or "",
-        eml=str(eml.absolute()) if eml else None,
-        **what,
-    )
 
 
 def _resumed(

@@ -27,7 +27,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, cast
 
-from kit.auth.budget import budget_path
+from kit.auth.budget import account_of, budget_path
 from kit.errors import UnreadableInput, UsageError
 from kit.model import Cause, Finding, Profile, Severity
 from kit.profiles import build_profile
@@ -232,6 +232,14 @@ class Journal:
 
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def series_of(profile: Profile, *, target: str | None = None, sender: str | None = None, **what: Any) -> Series:
+    """A new series to that server; its settings hold in other folders too. `what`: its messages, by the names that Series has for it."""
+    files = {name: str(Path(path).absolute()) for name in ("ca_file", "cert_file", "key_file") if (path := getattr(profile, name))}
+    profile = replace(profile, **files)  # type: ignore[arg-type]
+    sender = sender or profile.sender or profile.user or ""
+    return Series(target=target or profile.name or profile.host, account=account_of(profile), profile=profile, sender=sender, **what)
 
 
 def journal_folder() -> Path:

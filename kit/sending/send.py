@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from email.message import Message
 from functools import partial
@@ -19,9 +19,9 @@ from kit.sending.enter import enter
 from kit.sending.findings import found_broken, found_odd
 from kit.sending.mail import Mail
 from kit.sending.mail import mail as as_mail
-from kit.sending.session import Break, Broken, Session
+from kit.sending.session import Broken, Session
 from kit.sending.signin import check_sign_in, sign_in
-from kit.sending.story import stopped
+from kit.sending.story import perhaps_taken, stopped
 from kit.sending.transport import tls_context
 
 
@@ -96,10 +96,12 @@ async def send(
         finally:
             await wire.close()
     except Broken as broken:
-        session.findings.append(found_lost(broken, session.steps[-1], mail, profile))
+        last = session.steps[-1]
+        gone = last.name == "message" and last.sent is not None
+        session.findings.append(perhaps_taken(mail, profile, last.detail) if gone else found_broken(broken, last, profile))
     except BaseException:
         if on_cut:
-            on_cut(result(*([] if delivered != Delivered() else [found_cut(mail, session.steps, profile)])))
+            on_cut(result(*([] if delivered != Delivered() else [stopped(mail, session.steps, profile)])))
         raise
     return result()
 
@@ -124,26 +126,9 @@ def outcome(delivered: Delivered, mail: Mail, profile: Profile, *, dry_run: bool
             finding = replace(finding, evidence=tuple(f"{recipient}: {text}" for text in finding.evidence))
         findings.append(finding)
     if delivered.unclear:
-        findings.append(_perhaps(mail, delivered.unclear.text, profile))
+        findings.append(perhaps_taken(mail, profile, delivered.unclear.text))
     if delivered.accepted:
         taken = found("would-be-taken" if dry_run else "taken", profile, f"for {', '.join(delivered.accepted)}")
         named = f" and calls it {delivered.queue_id}" if delivered.queue_id else ""
         findings.append(replace(taken, title=taken.title + named))
     return findings
-
-
-def found_lost(broken: Broken, step: Step, mail: Mail, profile: Profile) -> Finding:
-    """Why the connection came to its end; where the content had gone out by then, that the server may have it all the same."""
-    gone = step.name == "message" and broken.why is not Break.SPOKE_FIRST
-    return _perhaps(mail, step.detail, profile) if gone else found_broken(broken, step, profile)
-
-
-def found_cut(mail: Mail, steps: Sequence[Step], profile: Profile) -> Finding:
-    """What to say of a message whose sending was cut short after these steps."""
-    unheard = bool(steps) and steps[-1].name == "message" and steps[-1].reply is None
-    return _perhaps(mail, None, profile) if unheard else stopped(mail, steps, profile)
-
-
-def _perhaps(mail: Mail, heard: str | None, profile: Profile) -> Finding:
-    """A server that had all of the content keeps it, whether or not we heard so (RFC 5321 section 4.2.5)."""
-    return found("perhaps-taken", profile, f"Message-ID: {mail.message_id}", *((heard,) if heard else ()))

@@ -303,7 +303,7 @@ def _telling(talk: Talk[Delivered], hand_over: Callable[[], None]) -> Talk[Deliv
     try:
         while True:
             first = action.says[0] if isinstance(action, Together) else action
-            if isinstance(first, Say) and first.name == "message" and first.line != b".":
+            if isinstance(first, Say) and first.name == "message":
                 hand_over()
             action = talk.send((yield action))
     except StopIteration as end:

@@ -83,7 +83,7 @@ def facts(mail: Mail, steps: Sequence[Step], profile: Profile) -> tuple[tuple[st
 
 
 def stopped(mail: Mail, steps: Sequence[Step], profile: Profile) -> Finding:
-    """What to say of a message whose sending was cancelled after these steps."""
+    """What to say of a message whose sending was cut short after these steps."""
     message = next((step for step in steps if step.name == "message" and step.sent), None)
     if message and message.ok:
         return found("taken", profile)
@@ -91,7 +91,19 @@ def stopped(mail: Mail, steps: Sequence[Step], profile: Profile) -> Finding:
         return refusal(message.reply, "data", profile)
     # After 354 the content goes out; but where nobody was accepted that is a dot alone.
     going_out = bool(steps) and steps[-1].name == "data" and steps[-1].ok and any(step.name == "rcpt" and step.ok for step in steps)
-    return found("perhaps-taken", profile, f"Message-ID: {mail.message_id}") if message or going_out else found("stopped", profile)
+    if message or going_out:
+        return perhaps_taken(mail, profile, message.detail if message else None)
+    return found("stopped", profile)
+
+
+def went_out(steps: Sequence[Step]) -> bool:
+    """The content did, or some of it, so that its Message-ID can be looked for."""
+    return any(step.name == "message" and step.sent for step in steps)
+
+
+def perhaps_taken(mail: Mail, profile: Profile, heard: str | None) -> Finding:
+    """A server that had all of the content keeps it, whether or not we heard so (RFC 5321 section 4.2.5)."""
+    return found("perhaps-taken", profile, f"Message-ID: {mail.message_id}", *((heard,) if heard else ()))
 
 
 def _author(mail: Mail) -> str:

@@ -6,10 +6,9 @@ from typing import Any, Final
 
 import ipywidgets as w
 
-from kit.auth.budget import account_of
 from kit.errors import KitError, UsageError
 from kit.model import Profile
-from kit.sending.journal import Series
+from kit.sending.journal import Series, series_of
 from kit.sending.mail import MAX_FILE, Mail, mail, typed_mailboxes
 from kit.sending.samples import ATTACHED, MAX_ATTACHMENT, message_of, samples
 from kit.widgets.common import escape, say
@@ -89,9 +88,8 @@ class MessageForm(w.VBox):
         sender, kind = self.sender.value.strip() or profile.sender or profile.user, self.kind.value
         if not sender:
             raise UsageError("nobody is named as sender", where="From", next_step="Type the address that it is to come from")
-        return Series(
-            target=profile.name or profile.host,
-            account=account_of(profile),
+        return series_of(
+            profile,
             messages=messages,
             sender=sender,
             recipients=(self.recipient.value.strip() or sender,),

@@ -15,16 +15,16 @@ import ipywidgets as w
 from kit.auth.budget import account_of
 from kit.checks.text import plan
 from kit.errors import KitError
-from kit.model import Finding, Profile, Security, SendResult, Step
+from kit.model import Profile, Security, SendResult, Step
 from kit.sandbox.server import HOST, Sandbox, open_sandbox
-from kit.sending.journal import Entry, Journal, State, found_in_doubt, journal_folder, read_journal, unfinished
+from kit.sending.journal import Entry, Journal, State, journal_folder, read_journal, unfinished
 from kit.sending.mail import Mail
 from kit.sending.pace import MOST_MESSAGES, Pace
 from kit.sending.received import read_received
 from kit.sending.samples import message_of
 from kit.sending.send import send
 from kit.sending.series import SeriesResult, send_series
-from kit.sending.story import facts, stopped
+from kit.sending.story import facts, went_out
 from kit.widgets.clock import STOPPED, clock
 from kit.widgets.common import STYLE, UNTIL_GONE, checkbox, escape, hint, say, spawn
 from kit.widgets.fit import Fit
@@ -209,12 +209,21 @@ class SendPanel(w.VBox):
         return good
 
     async def _send_one(self, chosen: Chosen, mail: Mail) -> None:
+        cut: list[SendResult] = []
+        work = send(
+            chosen.profile,
+            mail,
+            chosen.secret,
+            dry_run=self.dry_run.value,
+            on_step=self._tell,
+            on_cut=cut.append,
+            budget=chosen.budget,
+        )
         try:
-            result = await send(chosen.profile, mail, chosen.secret, dry_run=self.dry_run.value, on_step=self._tell, budget=chosen.budget)
+            result = await work
         except asyncio.CancelledError:
-            told = findings_html((stopped(mail, self._steps, chosen.profile),))
             self._tell(Step(name=STOPPED, seconds=time.perf_counter() - self._since, ok=False))
-            self._conclude(told, mail, chosen.profile)
+            self._conclude(findings_html(cut[0].findings), mail, chosen.profile)
             raise
         self.result = result
         told = verdict_html(result) + findings_html(result.findings) + answers_html(result)
@@ -226,7 +235,8 @@ class SendPanel(w.VBox):
     async def _send_series(self, chosen: Chosen, journal: Journal) -> None:
         profile, series = chosen.profile, journal.series
         pace, mail = Pace.of(profile, path=chosen.budget), message_of(series)
-        self.status.value = say(f"Connecting; {pace.plan([len(mail.recipients)] * len(journal.left)).text}")
+        left = pace.plan([len(mail.recipients)] * len(journal.left), most=series.messages)
+        self.status.value = say(f"Connecting; {left.text}")
         self.progress.value, self.progress.max = 0, series.messages
         _display(self.progress, True)
         began = time.monotonic()
@@ -237,7 +247,7 @@ class SendPanel(w.VBox):
             wait = pace.plan([len(mail.recipients)]).seconds
             self.status.value = say(_under_way(done, series.messages, time.monotonic() - began, wait))
 
-        findings: tuple[Finding, ...] = ()
+        ended: list[SeriesResult] = []
         try:
             self.result = await send_series(
                 profile,
@@ -247,11 +257,12 @@ class SendPanel(w.VBox):
                 journal=journal,
                 on_step=self._tell,
                 on_entry=tell,
+                on_cut=ended.append,
                 budget=chosen.budget,
             )
-            findings = self.result.findings
+            ended.append(self.result)
         finally:
-            findings = findings or tuple(map(found_in_doubt, journal.in_doubt))
+            findings = ended[0].findings if ended else ()
             self._conclude(series_html(journal.entries) + findings_html(findings), mail, profile)
             _display(self._copy, any(entry.state is State.ACCEPTED for entry in journal.entries))
 
@@ -265,7 +276,8 @@ class SendPanel(w.VBox):
         if shown:
             part = "" if shown == self._steps else ", up to the first message"
             self._clock.children = [w.HTML(f'<div class="kit-head">Where the time went{part}</div>'), clock(shown), Fit()]
-        ids = [] if self._many else [("Message-ID", mail.message_id), *([("Trace id", mail.trace)] if mail.trace else [])]
+        gone = went_out(self._steps) and not self._many
+        ids = [(name, text) for name, text in (("Message-ID", mail.message_id), ("Trace id", mail.trace)) if text and gone]
         self._more.value = (
             facts_html((*facts(mail, self._steps, profile), *ids)) + folded("What was said", steps_html(self._steps)) + arrived
         )

@@ -15,9 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from kit.auth.budget import account_of
 from kit.errors import UnreadableInput, UsageError
 from kit.model import Profile, Security
-from kit.sending.journal import Journal, Series, State, found_in_doubt, journal_folder, read_journal, unfinished
+from kit.sending.journal import Journal, Series, State, found_in_doubt, journal_folder, read_journal, series_of, unfinished
 
 NOON = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 SERIES = Series(
@@ -28,6 +29,14 @@ SERIES = Series(
     sender="anna@example.com",
     recipients=("ben@example.net",),
 )
+
+
+def test_a_series_has_settings_that_hold_in_every_folder(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    profile = Profile(host="mx.example.com", port=465, security=Security.TLS, cert_file="me.pem")
+    series = series_of(profile, sender="a@example.com", messages=2, recipients=("b@example.com",))
+    assert series.profile.cert_file == str(tmp_path / "me.pem")
+    assert series.account == account_of(series.profile), "else it could not be gone on with"
 
 
 class Server:

@@ -20,6 +20,9 @@ from kit.sending.mail import mail
 from kit.sending.message import build_test_message
 from kit.sending.reply import parse_reply
 from kit.sending.send import send
+from kit.sending.session import Break, Broken
+from kit.sending.story import went_out
+from kit.sending.transport import Streams
 from tests.live.check_servers import Pki, make_pki
 
 HANGUP = None
@@ -278,6 +281,21 @@ async def test_an_answer_that_came_before_the_content_is_no_answer_to_it(sent):
     assert not script.content
     assert (result.accepted, result.queue_id) == ((), None)
     assert "before it was asked" in result.findings[-1].title
+
+
+async def test_content_that_nobody_took_any_more_is_no_perhaps(sent, monkeypatch):
+    put = Streams.put
+
+    def closed_before_the_content(wire: Streams, *lines: bytes) -> None:
+        if lines[0].endswith(b"\r\n."):
+            raise Broken(Break.CLOSED, "the server closed the connection")
+        put(wire, *lines)
+
+    monkeypatch.setattr(Streams, "put", closed_before_the_content)
+    script, result = await sent()
+    assert (script.heard[-1], script.content) == ("DATA", b"")
+    assert result.findings[-1].cause is Cause.UNREACHABLE
+    assert not went_out(result.steps)
 
 
 async def test_a_yes_to_data_before_the_content_was_given_sends_nothing(sent):

@@ -159,6 +159,18 @@ async def test_quiet_says_nothing_when_all_is_well_and_one_paragraph_when_not(ki
     assert "Check the user's exact form" in paragraph  # and what to do
 
 
+@pytest.mark.parametrize(
+    ("answers", "extra"),
+    [({"DATA": "354 go on\r\n250 2.0.0 Ok: queued as TOOEARLY1"}, ()), ({"RCPT": "550 5.1.1 no"}, ()), ({}, ("--dry-run",))],
+)
+async def test_where_no_content_went_out_there_is_no_message_id_to_look_for(kit_send, answers, extra):
+    async with served(answers) as (script, profile):
+        place = ("127.0.0.1", "--port", str(profile.port), "--security", "none", "--from", "anna@example.com", "--to", "ben@example.net")
+        _, out, _ = await kit_send(*place, *extra)
+    assert script.content == b""
+    assert "Message-ID" not in out
+
+
 async def test_a_kind_goes_through_the_kits_own_server_first(kit_send):
     code, out, err, sandbox = await in_sandbox(kit_send, "--to", "ben@example.test", "--kind", "html", "--sandbox")
     assert (code, err) == (0, "")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import sys
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -11,7 +13,7 @@ import pytest
 
 import kit
 from kit.model import Profile, Reply, Security, SendResult, Step
-from kit.profiles import save_profile
+from kit.profiles import forget_profile, save_profile
 from kit.sending.journal import Journal, State, unfinished
 from kit.sending.samples import build, samples
 from kit.sending.story import answers, facts, stopped, timeline
@@ -158,6 +160,7 @@ async def test_a_dry_run_sends_nothing_and_says_so():
     assert panel.result.queue_id is None
     assert "data" not in [step.name for step in panel.result.steps]
     assert "would take the message" in shown(panel)
+    assert "Message-ID" not in shown(panel)
     assert not is_shown(panel, panel.headers)
 
 
@@ -222,6 +225,7 @@ async def test_a_message_that_is_cancelled_says_whether_it_was_sent():
     panel.cancel.click()
     await until(lambda: not panel.button.disabled)
     assert "stopped before the content went out" in shown(panel)
+    assert "Message-ID" not in shown(panel)
     assert "stopped here" in bars(panel), "where the time went is where it was waited last"
     assert "it did not come to that" in shown(panel)
     assert not is_shown(panel, panel.cancel)
@@ -315,6 +319,37 @@ async def test_the_rest_of_a_series_goes_out_as_it_began():
     assert all(entry.trace in shown(panel) for entry in panel.result.entries)
     assert not is_shown(panel, panel.rest)
     assert unfinished() == {}
+
+
+async def test_a_series_that_was_begun_here_goes_on_by_its_name_alone():
+    async with kit.open_sandbox() as real:
+        saved(real)
+        panel = SendPanel()
+        choose(panel, "profile: real")
+        with Journal.start(panel.message.series(panel.form.profile(), 2), now=datetime.now(UTC)) as journal:
+            pass
+        forget_profile("real")
+        kit_send = (sys.executable, "-m", "kit", "send", "--resume", journal.name, "--password-stdin", "--quiet")
+        process = await asyncio.create_subprocess_exec(*kit_send, stdin=asyncio.subprocess.PIPE)
+        await process.communicate(real.password.reveal().encode())
+        assert (process.returncode, len(real.messages)) == (0, 2)
+
+
+async def test_the_rest_of_a_series_that_is_longer_than_this_page_begins_goes_out():
+    async with kit.open_sandbox() as real:
+        saved(real)
+        panel = SendPanel()
+        choose(panel, "profile: real")
+        Journal.start(panel.message.series(panel.form.profile(), 120), now=datetime.now(UTC)).close()
+        panel = SendPanel()
+        choose(panel, "profile: real")
+        type_secret(panel, real.password.reveal())
+        panel.rest.click()
+        await until(lambda: "waiting for the limit" in shown(panel))
+        panel.cancel.click()
+        await until(lambda: not panel.button.disabled)
+        assert len(real.messages) == 30
+    assert "30 taken, 90 not sent, of 120 messages" in shown(panel)
 
 
 async def test_a_series_stays_as_it_was_when_the_form_is_changed_under_way():
@@ -442,6 +477,8 @@ ASKED = (step("mail"), step("rcpt"))
         ([*ASKED, step("data", said="354 go on"), step("message", sent="the message", ok=False, said="221 bye")], "perhaps"),
         ([*ASKED, step("data", said="354 go on"), step("message", sent="the message", ok=False, said="452 4.3.1 disk full")], "no room"),
         ([*ASKED, step("data", said="354 go on"), step("message", ok=False, said="250 too early")], "nothing was sent"),
+        ([*ASKED, step("data", said="354 go on"), Step(name="message", seconds=0.5, ok=False, detail="closed")], "nothing was sent"),
+        ([*ASKED, step("data", said="354 go on"), Step(name="message", seconds=9.0, ok=False, sent="the message")], "perhaps"),
         # A dot alone is all that goes out where nobody was accepted (RFC 2920 section 3.1).
         ([step("mail"), step("rcpt", ok=False, said="550 nobody"), step("data", said="354 go on")], "nothing was sent"),
     ],
