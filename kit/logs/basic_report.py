@@ -188,4 +188,6 @@ def _way(way: Way, takers: str) -> str:
 
 
 def _paragraph(text: str, *, indent: int = 0) -> str:
-    return textwrap.fill(text, _WIDTH, initial_indent=" " * indent, subsequent_indent=" " * indent, break_long_words=False)
+    return textwrap.fill(
+        text, _WIDTH, initial_indent=" " * indent, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+    )

@@ -15,11 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from kit.errors import UnreadableInput
 from kit.logs.basic import Device, move_to
-from kit.logs.device import GAPS, Habits, likely
+from kit.logs.device import Habits, likely
 from kit.logs.records import REPORT
 
 LONGEST: Final = 320
@@ -120,23 +118,7 @@ def _number(text: str) -> int:
 
 
 def _device(name: str, sender: _Sender) -> Device:
-    nothing = np.zeros
-    habits = Habits(
-        user=name,
-        helos=(),
-        apps=(),
-        hours=nothing((2, 24), np.int64),
-        minutes=nothing(60, np.int64),
-        gaps=nothing(GAPS, np.int64),
-        days=1,
-        sends=True,
-        reads=False,
-        mailboxes_logged=False,
-        networks=0,
-        neighbours=0,
-        senders=0,
-    )
-    guess = likely(habits)
+    guess = likely(Habits(user=name, sends=True, reads=False, mailboxes_logged=False))
     return Device(
         user=name,
         servers=("entra",),

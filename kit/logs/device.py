@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
 
@@ -48,18 +48,18 @@ class Habits:
     """
 
     user: str
-    helos: tuple[str, ...]
-    apps: tuple[str, ...]
-    hours: Ints
-    minutes: Ints
-    gaps: Ints
-    days: int
+    helos: tuple[str, ...] = ()
+    apps: tuple[str, ...] = ()
+    hours: Ints = field(default_factory=lambda: np.zeros((2, 24), np.int64))
+    minutes: Ints = field(default_factory=lambda: np.zeros(60, np.int64))
+    gaps: Ints = field(default_factory=lambda: np.zeros(GAPS, np.int64))
+    days: int = 1
     sends: bool
     reads: bool
     mailboxes_logged: bool
-    networks: int
-    neighbours: int
-    senders: int
+    networks: int = 0
+    neighbours: int = 0
+    senders: int = 0
 
 
 @dataclass(frozen=True, slots=True)
