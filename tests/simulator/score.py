@@ -165,6 +165,8 @@ class _Truth:
             tries: Iterable[Try] = self._users.get(name.lower(), ())
         elif what == "server":
             tries = self._life.tries
+        elif what == "address":
+            tries = self._addresses.get(str(ip_address(name)), ())
         else:
             network = ip_network(name, strict=False)
             within = (address for address, parsed in self._parsed.items() if parsed in network)
