@@ -129,6 +129,7 @@ class Familiar:
         before: of each pair, failures before the first success.
         known: of each pair, whether the user signed in well there, or at the same provider, before it first failed there.
         broken_in: whether it failed again and again, and then succeeded for the first time.
+        newcomer: whether the user signed in there, and never before at that provider.
         home: whether a failure there is the user's own: known, or soon right.
         real: of each user, whether it signs in at all.
     """
@@ -154,7 +155,9 @@ class Familiar:
         before = np.bincount(self.pair[earlier], entries.count[earlier], len(begins))
         last_before = np.zeros(len(begins), np.int64)
         np.maximum.at(last_before, self.pair[earlier], entries.time[earlier])
-        seen = np.minimum(self.first_good, self._by_provider(places))
+        at_provider = self._by_provider(places)
+        self.newcomer = (self.first_good < NEVER) & (at_provider >= self.first_good) & (self.user > 0) & ~places.own[self.address]
+        seen = np.minimum(self.first_good, at_provider)
         seen = np.where(self.user == 0, np.minimum(seen, self._at_address(len(places.network))), seen)
         self.known = (seen < first_bad) | places.own[self.address]
         late = (self.first_good < NEVER) & ~self.known

@@ -6,7 +6,7 @@ import numpy as np
 
 from kit.logs.case import MOST, Case, Judgement
 from kit.logs.ledger import MINUTE, Ints, Mask
-from kit.logs.signals import DAY, NEVER, Groups, Signal
+from kit.logs.signals import DAY, Groups, Signal
 from kit.logs.strangers import Attack
 
 
@@ -23,7 +23,7 @@ def judge_intruders(case: Case, attacks: list[Attack], shared: Mask) -> None:
         rows = familiar.rows_of(pair)
         before = rows[~case.kinds.good[rows] & (case.entries.time[rows] < familiar.first_good[pair])]
         _after_failures(case, pair, before, int(familiar.before[pair]))
-    new = np.flatnonzero((familiar.first_good < NEVER) & ~familiar.known & ~familiar.broken_in & (familiar.user > 0))
+    new = np.flatnonzero(familiar.newcomer & ~familiar.broken_in)
     new = new[~shared[familiar.address[new]]]
     new = _amid(case, attacks, new)
     _from_next_door(case, new)

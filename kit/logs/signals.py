@@ -17,6 +17,7 @@ from kit.logs.ledger import MINUTE, Entries, Ints, Mask
 HOUR: Final = 60 * MINUTE
 DAY: Final = 24 * HOUR
 NEVER: Final = np.iinfo(np.int64).max
+_FEW: Final = 5  # pauses, of which less say nothing of a rhythm
 _NEAR: Final = 0.25  # of the usual pause, by which another may differ from it
 
 
@@ -171,11 +172,11 @@ class Groups:
 
     @cached_property
     def rhythm(self) -> npt.NDArray[np.float64]:
-        """Of each group, the share of pauses about as long as the usual one."""
+        """Of each group, the share of pauses about as long as the usual one; 0 where there are too few to tell."""
         gap, group, number = self._pauses
         usual = self.pause[group]
         near = np.abs(gap - usual) <= _NEAR * usual
-        return np.bincount(group[near], minlength=len(self)) / np.maximum(number, 1)
+        return np.where(number >= _FEW, np.bincount(group[near], minlength=len(self)) / np.maximum(number, 1), 0)
 
     def moves(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Of each group, the share of tries with another value than the one before."""

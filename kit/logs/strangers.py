@@ -150,7 +150,7 @@ class _Strangers:
         self.shared_at[groups.key[shared]] = True
         guessed = np.zeros(len(case.places.network), bool)
         guessed[groups.key[~shared & (facts.names >= case.settings["names"])]] = True
-        self._intruders = guessed[familiar.address] & ~familiar.known
+        self._intruders = guessed[familiar.address] & familiar.newcomer
         return shared
 
     def _has_users(self) -> Mask:
@@ -170,13 +170,13 @@ class _Strangers:
         # Where others sign in well, a wrong name now and then is everyday life; where nobody does, nobody can be known.
         crowd = (facts.in_a_day >= wanted["shared-names"]) | ((facts.in_thirty >= wanted["names-30min"]) & (facts.missing >= 0.5))
         many = np.where(shared, crowd, names >= wanted["names"])
-        if case.blind:
-            many &= rush | (facts.missing_names >= wanted["names"])
         few = each <= wanted["tries-per-name"]
+        if case.blind:
+            many &= (rush & few) | (facts.missing_names >= wanted["names"])
         once = (names >= wanted["stuffing-names"]) & (each <= _ONCE) & (facts.in_ten >= wanted["stuffing-tries"])
-        own = groups.share(case.familiar.real[case.entries.user]) > 0.5
-        slowly = groups.pause >= wanted["pause"] * MINUTE / 3
-        device = steady & (names == 1) & (shared | ((own | case.blind) & slowly))
+        real = groups.share(case.familiar.real[case.entries.user]) > 0.5
+        slowly = groups.pause >= wanted["pause"] * MINUTE
+        device = steady & (names == 1) & np.where(real | case.blind, slowly, shared)
         alone = (names < wanted["names"]) & ~device
         kind = np.full(len(groups), "", "U16")
         for name, mask in (

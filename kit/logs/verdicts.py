@@ -21,7 +21,7 @@ from kit.logs.devices import judge_devices
 from kit.logs.familiar import networks
 from kit.logs.intruders import judge_intruders
 from kit.logs.ledger import Ledger, Mask
-from kit.logs.signals import Groups, thresholds
+from kit.logs.signals import DAY, Groups, thresholds
 from kit.logs.strangers import hammered, judge_strangers
 from kit.logs.troubles import judge_servers
 
@@ -70,16 +70,17 @@ def _judge(case: Case) -> None:
     judge_devices(case, mine, left)
     attacks, shared = judge_strangers(case, left)
     judge_intruders(case, attacks, shared)
-    _open(case, left)
+    _open(case, left, shared)
 
 
-def _open(case: Case, left: Mask) -> None:
-    """What has enough failures that somebody would ask, and fits nothing."""
+def _open(case: Case, left: Mask, shared: Mask) -> None:
+    """What has enough failures that somebody would ask, and fits nothing; where others sign in well, within a day."""
     e = case.entries
     for field, mask in (("address", e.address > 0), ("user", (e.address == 0) & (e.user > 0))):
         rows = np.flatnonzero(left & ~case.explained & mask)
         groups = Groups(e, rows, getattr(e, field)[rows], case.pause)
-        for group in case.worst(groups, groups.tries >= case.settings["undecided"], _MOST_OPEN):
+        tries = np.where(shared[groups.key], groups.most_within(DAY), groups.tries) if field == "address" else groups.tries
+        for group in case.worst(groups, tries >= case.settings["undecided"], _MOST_OPEN):
             of = groups.of(group)
             signals = [case.signal("undecided", int(groups.tries[group]), of)]
             case.tell(Judgement.UNDECIDED, "not-enough-data", f"{field}:{case.name(field, of[0])}", of, signals)
