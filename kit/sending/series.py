@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from ssl import SSLContext
 from typing import Final
@@ -84,8 +85,9 @@ class SeriesResult:
 
     @property
     def ok(self) -> bool:
-        """Every message was accepted for every recipient."""
-        return all(entry.state is State.ACCEPTED and not entry.rejected for entry in self.entries)
+        """Every message was accepted for every recipient, and nothing of severity warning or error was found."""
+        taken = all(entry.state is State.ACCEPTED and not entry.rejected for entry in self.entries)
+        return taken and not any(finding.severity in (Severity.WARNING, Severity.ERROR) for finding in self.findings)
 
 
 async def send_series(
@@ -166,6 +168,7 @@ class _Run:
     signing_in: Callable[..., Awaitable[bool]]
     gentle: bool
     sessions: list[Session] = field(default_factory=list)
+    said: dict[int, list[Finding]] = field(default_factory=dict)  # of each message
     findings: list[Finding] = field(default_factory=list)
     line: _Line | None = None
 
@@ -185,7 +188,7 @@ class _Run:
         self.line = line = self.line or await self._connect()
         if line is None:
             return False
-        if not await line.deliver(mail, entry, self.journal, self.pace, self.profile, last=len(self.journal.left) == 1):
+        if not await self._deliver(line, mail, entry):
             await self.close()
         return line.settled > 0 and not line.refused
 
@@ -196,12 +199,52 @@ class _Run:
             wire, offer, _ = await enter(session, self.profile, self.secret, self.context, self.signing_in, gentle=self.gentle)
             if offer:
                 ehlo = next(step.reply for step in reversed(session.steps) if step.name in ("ehlo", "helo") and step.reply)
-                return _Line(session, wire, offer, parse_limits(ehlo).mails)
+                return _Line(session, wire, offer, most=parse_limits(ehlo).mails)
             await hang_up(session, wire)
             await wire.close()
         except Broken as broken:
             session.findings.append(found_broken(broken, session.steps[-1], self.profile))
         return None
+
+    async def _deliver(self, line: _Line, mail: Mail, entry: Entry) -> bool:
+        """One message, and what became of it in the journal. False where nothing more can be said on this connection."""
+        number, session, journal = entry.number, line.session, self.journal
+        if lack := unfit(mail, line.offer, self.profile):
+            session.findings.append(lack)
+            journal.conclude(number, State.REFUSED, now=_now(), code=0, rejected=mail.recipients)
+            line.settled += 1
+            return True
+
+        def hand_over() -> None:
+            journal.hand_over(number, now=_now(), message_id=mail.message_id, trace=mail.trace, recipients=mail.recipients)
+
+        line.mails += 1
+        try:
+            talk = transaction(mail, line.offer, last=len(journal.left) == 1)
+            delivered = await session.run(_telling(talk, hand_over), line.wire)
+            self._note(number, [each for each in outcome(delivered, mail, self.profile) if each.severity is not Severity.OK])
+            if delivered.unclear:
+                return False
+            answer = _of_session(delivered, self.profile, signed_in=session.attempt is not None)
+            if answer is None or entry != journal.entries[number - 1]:  # what was handed over must not stay in doubt
+                _conclude(journal, entry, mail, delivered, self.pace, of_session=answer is not None)
+            elif answer.code == 421:
+                self.pace.back_off(wait_named_by(answer) or LATER)
+            line.settled += answer is None
+            line.refused = answer is not None and answer.code != 421
+            if not (delivered.accepted or line.spent):
+                await session.run(_reset(), line.wire)  # the envelope may still be open
+        except Broken as broken:
+            session.findings.append(found_broken(broken, session.steps[-1], self.profile))
+            return False
+        finally:
+            self.pace.settle()
+        return True
+
+    def _note(self, number: int, findings: list[Finding]) -> None:
+        """What was said of a message. A “later” is worth a note only once it is later."""
+        over = [replace(each, severity=Severity.NOTE) if each.severity is Severity.WARNING else each for each in self.said.get(number, ())]
+        self.said[number] = over + findings
 
     async def hang_up(self) -> None:
         """QUIT, where there is somebody to say it to."""
@@ -217,10 +260,12 @@ class _Run:
 
     def result(self) -> SeriesResult:
         """What became of it so far."""
-        findings: dict[tuple[str, str], Finding] = {}
+        each = [*chain.from_iterable(self.said.values())]
         for session in self.sessions:
-            for finding in (*judged(session.findings, self.profile), *found_odd(session.steps, self.profile)):
-                findings.setdefault((finding.title, finding.next_step), finding)
+            each += (*judged(session.findings, self.profile), *found_odd(session.steps, self.profile))
+        findings: dict[tuple[str, str], Finding] = {}
+        for finding in sorted(each, key=lambda finding: list(Severity).index(finding.severity), reverse=True):
+            findings.setdefault((finding.title, finding.next_step), finding)
         return SeriesResult(
             name=self.journal.name,
             entries=tuple(self.journal.entries),
@@ -231,70 +276,30 @@ class _Run:
         )
 
 
+@dataclass(slots=True)
 class _Line:
     """One connection on which mail may be sent.
 
     Attributes:
-        settled: how many messages have an answer that says what became of them.
+        most: mails that it takes; None where it does not say.
+        mails: how many it was given.
+        settled: how many of them have an answer that says what became of them.
         refused: the server will have none, from whoever has come so far.
     """
 
-    def __init__(self, session: Session, wire: Streams, offer: Offer, most: int | None) -> None:
-        self.session = session
-        self.wire = wire
-        self.settled = 0
-        self.refused = False
-        self._offer = offer
-        self._most = most
-        self._mails = 0
+    session: Session
+    wire: Streams
+    offer: Offer
+    most: int | None
+    mails: int = 0
+    settled: int = 0
+    refused: bool = False
 
     @property
     def spent(self) -> bool:
         """The server has hung up or said that it will, we have said goodbye, or it takes no more mail on this connection."""
         farewell = any(step.name == "quit" or (step.reply and step.reply.code == 421) for step in self.session.steps)
-        return self.wire.closed or farewell or (self._most is not None and self._mails >= self._most)
-
-    async def deliver(self, mail: Mail, entry: Entry, journal: Journal, pace: Pace, profile: Profile, *, last: bool) -> bool:
-        """One message, and what became of it in the journal. False where nothing more can be said on this connection."""
-        number, session = entry.number, self.session
-        if lack := unfit(mail, self._offer, profile):
-            session.findings.append(lack)
-            journal.conclude(number, State.REFUSED, now=_now(), code=0, rejected=mail.recipients)
-            self.settled += 1
-            return True
-
-        def hand_over() -> None:
-            journal.hand_over(number, now=_now(), message_id=mail.message_id, trace=mail.trace, recipients=mail.recipients)
-
-        self._mails += 1
-        try:
-            delivered = await session.run(_telling(transaction(mail, self._offer, last=last), hand_over), self.wire)
-            session.findings += [each for each in outcome(delivered, mail, profile) if each.severity is not Severity.OK]
-            if delivered.unclear:
-                return False
-            answer = self._of_session(delivered, profile)
-            if answer is None or entry != journal.entries[number - 1]:  # what was handed over must not stay in doubt
-                _conclude(journal, entry, mail, delivered, pace, of_session=answer is not None)
-            elif answer.code == 421:
-                pace.back_off(wait_named_by(answer) or LATER)
-            self.settled += answer is None
-            self.refused = answer is not None and answer.code != 421
-            if not (delivered.accepted or self.spent):
-                await session.run(_reset(), self.wire)  # the envelope may still be open
-        except Broken as broken:
-            session.findings.append(found_broken(broken, session.steps[-1], profile))
-            return False
-        finally:
-            pace.settle()
-        return True
-
-    def _of_session(self, delivered: Delivered, profile: Profile) -> Reply | None:
-        """The answer that is not about the message, where there is one."""
-        causes = _OF_SESSION if self.session.attempt else (*_OF_SESSION, Cause.RELAY_DENIED)
-        for stage, _, reply in () if delivered.accepted else delivered.refusals:
-            if reply.code in _CODES_OF_SESSION or (reply.code >= 500 and refusal(reply, stage, profile).cause in causes):
-                return reply
-        return None
+        return self.wire.closed or farewell or (self.most is not None and self.mails >= self.most)
 
 
 def _telling(talk: Talk[Delivered], hand_over: Callable[[], None]) -> Talk[Delivered]:
@@ -309,6 +314,15 @@ def _telling(talk: Talk[Delivered], hand_over: Callable[[], None]) -> Talk[Deliv
     except StopIteration as end:
         delivered: Delivered = end.value
         return delivered
+
+
+def _of_session(delivered: Delivered, profile: Profile, *, signed_in: bool) -> Reply | None:
+    """The answer that is not about the message, where there is one."""
+    causes = _OF_SESSION if signed_in else (*_OF_SESSION, Cause.RELAY_DENIED)
+    for stage, _, reply in () if delivered.accepted else delivered.refusals:
+        if reply.code in _CODES_OF_SESSION or (reply.code >= 500 and refusal(reply, stage, profile).cause in causes):
+            return reply
+    return None
 
 
 def _reset() -> Talk[Reply]:

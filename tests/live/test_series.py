@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -141,7 +142,7 @@ async def test_a_series_goes_over_one_connection_with_one_sign_in(run, ehlo):
     assert script.took == [1, 2, 3, 4, 5]
     assert len(script.heard) == result.connections == 1
     assert [script.said(word) for word in ("EHLO", "AUTH", "MAIL", "QUIT")] == [1, 1, 5, 1]
-    assert result.ok
+    assert states(result) == ["accepted"] * 5
     assert [attempt.outcome for attempt in result.attempts] == [Outcome.SUCCESS]
     assert {entry.queue_id for entry in result.entries} == {"4C0FFEE123"}
     assert seen == list(result.entries)
@@ -188,6 +189,23 @@ async def test_later_is_tried_again_once_and_not_before_the_time_that_was_named(
     assert script.times[-1] - began >= 1
     assert result.entries[0].tries == 1
     assert len(script.heard) == 1 or word == "DOT"  # there the goodbye had gone out with the content
+
+
+async def test_all_is_well_where_every_message_was_taken_and_nothing_else_is_to_be_looked_at(run):
+    """By the same rule as of a single mail; a “later” that was kept is no more than worth a note."""
+    greylisted = "451 4.7.1 Greylisted, try again in 1 seconds"
+    async with serving(RCPT=["250 Ok", greylisted, "250 Ok"]) as (_, profile):
+        result = await run(replace(profile, user=None), 3)
+    assert states(result) == ["accepted"] * 3
+    assert [each.severity for each in result.findings if greylisted in str(each.evidence)] == [Severity.NOTE]
+    assert result.ok
+    async with serving() as (_, profile):
+        result = await run(profile, 2, secret=Secret("pass phrase"), allow_clear=True)
+    assert states(result) == ["accepted"] * 2
+    assert not result.ok, "everybody on the way could read the password"
+    async with serving(DOT=["250 Ok", HANGUP]) as (_, profile):
+        result = await run(replace(profile, user=None), 2)
+    assert not result.ok
 
 
 async def test_after_the_second_later_it_is_given_up(run):
