@@ -70,7 +70,9 @@ class TimeChart:
                 trace.y = [] if found is None else found.tolist()
                 trace.visible = found is not None
                 trace.selectedpoints = None
-            self.figure.layout.selections = ()
+        # The page tells of its selection's frame with values that are undefined, which no message can carry back.
+        self.figure.layout._props.pop("selections", None)  # noqa: SLF001 - setting it leaves them where they are
+        self.figure.plotly_relayout({"selections": []})
         _save(self.figure)
 
     def on_brush(self, tell: Callable[[datetime, datetime], None]) -> None:
@@ -100,7 +102,7 @@ class Sides:
             specs=[[{}] * PANES, [{"colspan": PANES}] + [None] * (PANES - 1)],
             row_heights=[0.62, 0.38],
             vertical_spacing=0.14,
-            horizontal_spacing=0.15,
+            horizontal_spacing=0.2,
         )
         for pane in range(PANES):
             for kind, colour in (("failed", COLOURS[1]), ("good", QUIET)):
