@@ -112,9 +112,9 @@ def story_of(group: Group, web: Web, times: Mapping[int, datetime], sources: Seq
         replace(
             attempt,
             text=mask_lines([line.found.raw])[0],
-            file=sources[line.found.source].name,
-            line=line.found.number,
-            offset=line.found.offset,
+            file=sources[line.found.at.source].name,
+            line=line.found.at.number,
+            offset=line.found.at.offset,
         )
         for attempt, line in _attempts([line for line in lines if line.place in times], times)
     )
@@ -161,9 +161,9 @@ def _event(line: Line, web: Web, times: Mapping[int, datetime], sources: Sequenc
         program=reading.program,
         id=line.id,
         sought=web.is_wanted(line),
-        file=sources[found.source].name,
-        line=found.number,
-        offset=found.offset,
+        file=sources[found.at.source].name,
+        line=found.at.number,
+        offset=found.at.offset,
     )
 
 

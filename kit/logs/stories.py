@@ -19,7 +19,9 @@ from kit.logs.trail import Reading, State, copy_of, read
 
 SHORTEST: Final = 4
 """Characters of a text that is looked for."""
-FAR: Final = 1 << 26
+MOST_BESIDE: Final = 60
+"""Lines whose connection is looked for, the last ones."""
+FAR: Final = 1 << 24
 """Bytes of log within which a process is the same."""
 NEAR: Final = 1 << 20
 """Bytes of log within which what is said of a user who fails may be about that failure."""
@@ -36,7 +38,7 @@ class Line:
     @property
     def place(self) -> int:
         """Where it stands among all lines."""
-        return self.found.place
+        return self.found.at.place
 
     @property
     def id(self) -> str | None:
@@ -85,10 +87,10 @@ class Web:
     def add(self, found: Iterable[Found], *, wanted: bool = False) -> None:
         """More lines; `wanted` are those that somebody looks for, and not what belongs to them."""
         for each in found:
-            if each.place not in self._lines:
-                self._lines[each.place] = Line(each, read(each.text))
+            if each.at.place not in self._lines:
+                self._lines[each.at.place] = Line(each, read(each.text))
             if wanted:
-                self._wanted.add(each.place)
+                self._wanted.add(each.at.place)
 
     def is_wanted(self, line: Line) -> bool:
         """Whether it is one of those."""
@@ -104,7 +106,8 @@ class Web:
     def beside(self) -> dict[str, list[range]]:
         """What counts only near to a line that is known: its process as the file spells it; the user or address that fails there."""
         parts: dict[str, list[range]] = defaultdict(list)
-        for line in self._known([life for group in self._messages() for life in group]):
+        known = _in_order(self._known([life for group in self._messages() for life in group]))
+        for line in known[-MOST_BESIDE:]:
             connection, fields = line.reading.connection, line.reading.fields
             if connection and connection.by_pid and (text := _as_written(line.found.raw, connection.term)):
                 parts[text].append(range(line.place - FAR, line.place + FAR))

@@ -22,9 +22,10 @@ from kit.errors import UnreadableInput, UsageError
 from kit.fields import shown
 from kit.logs.around import raw_lines
 from kit.logs.authlog import Paths
-from kit.logs.clock import UNREADABLE, Clock
+from kit.logs.clock import Clock
+from kit.logs.envelope import UNREADABLE, canonical
 from kit.logs.events import Event, Story, story_of
-from kit.logs.find import Finder, Found, read_twice
+from kit.logs.find import Finder, Found, Place, read_twice
 from kit.logs.rotation import find_sources
 from kit.logs.source import Source
 from kit.logs.stories import SHORTEST, Line, Web
@@ -34,6 +35,8 @@ from kit.sending.sent import Sent
 
 PASSES: Final = 6
 """How often what was just found is looked for: a message may pass that many filters."""
+MOST_LINES: Final = 1_000
+"""Lines that hold what is looked for; of more, the last."""
 MOST_TERMS: Final = 2_000
 """Ids that are looked for at once, the last ones."""
 _BEGINNING: Final = 120
@@ -153,37 +156,43 @@ def _woven(finder: Finder, wanted: Sequence[str], at: tuple[str, int] | None) ->
         if number is None:
             raise UsageError(f"{shown(at[0])} is none of the logs that are read", where="ID", next_step="Give its path too")
         line = number, at[1], raw_lines(finder.sources[number], at[1], 0)[0][1][:_BEGINNING]
-    web.add(finder.find(wanted, at=line), wanted=True)
+    web.add(finder.find(wanted, at=line, most=MOST_LINES), wanted=True)
     known: set[str] = set(wanted)
     beside: dict[str, list[range]] = {}
     for _ in range(PASSES):
         terms = [term for term in web.terms() if term not in known]
-        near = {text: parts for text, parts in web.beside().items() if parts != beside.get(text)}
+        near = {text: new for text, parts in web.beside().items() if (new := _not_within(parts, beside.get(text, [])))}
         if not (terms or near):
             break
         finder.more |= len(terms) > MOST_TERMS
         known.update(terms)
-        beside |= near
+        beside |= {text: [*beside.get(text, []), *parts] for text, parts in near.items()}
         web.add(finder.find(terms[-MOST_TERMS:], near))
     return web
+
+
+def _not_within(parts: Sequence[range], looked: Sequence[range]) -> list[range]:
+    """Those whose middle was not looked at."""
+    return [part for part in parts if not any(part[len(part) // 2] in old for old in looked)]
 
 
 def _times(lines: Iterable[Line], clocks: Sequence[Clock]) -> dict[int, datetime]:
     """The time of each line, by its place; of those that have one."""
     times: dict[int, datetime] = {}
     every = sorted({line.place: line for line in lines if line.reading.stamp}.items())
-    for source, group in groupby(every, key=lambda each: each[1].found.source):
+    for source, group in groupby(every, key=lambda each: each[1].found.at.source):
         own = [line for _, line in group]
-        offsets = np.array([line.found.offset for line in own], np.int64)
+        offsets = np.array([line.found.at.offset for line in own], np.int64)
         for line, micros in zip(own, clocks[source].micros([line.reading.stamp or "" for line in own], offsets).tolist(), strict=True):
             if micros != UNREADABLE:
                 times[line.place] = _EPOCH + timedelta(microseconds=micros)
     return times
 
 
-def _covered(file: str, ends: tuple[tuple[int, str], ...], clock: Clock) -> Covered:
-    found = [Found(source=0, number=0, offset=offset, place=place, text=text, raw="") for place, (offset, text) in enumerate(ends)]
-    times = _times([Line(each, read(each.text)) for each in found], [clock])
+def _covered(file: str, ends: tuple[tuple[int, bytes], ...], clock: Clock) -> Covered:
+    places = [Place(source=0, number=0, offset=offset, place=place) for place, (offset, _) in enumerate(ends)]
+    texts = [canonical(text.decode("utf-8", "replace").strip("\r\n")) for _, text in ends]
+    times = _times([Line(Found(at, text, text), read(text)) for at, text in zip(places, texts, strict=True)], [clock])
     return Covered(file=file, first=times.get(0), last=times.get(1))
 
 
