@@ -1,4 +1,4 @@
-"""How good the verdicts are: precision and recall on simulated logs. Run: python -m tests.benchmarks.verdicts [--unseen|--tuning] [--seeds N].
+"""How good the verdicts are: precision and recall on simulated logs. Run: python tests/benchmarks/verdicts.py [--unseen|--tuning] [--seeds N].
 
 Writes the logs of each mix (`tests/simulator/unseen.py`, or `tuning.py` for those who set thresholds) with N seeds, has them read by
 `kit.read_logs` and judged by `kit.logs.verdicts.judge` at its defaults, and holds what it says against the truth; what counts is in

@@ -6,7 +6,7 @@ one address or its only victim speaks of the same tries.
 
 **Right** is a verdict whose tries hold at least half of some story of that name, or of whose failures at least half belong to such stories. A
 possible compromise is right if a stranger's try with the right password is among its tries. Three traps are closed: a server is
-in trouble or is not, but as the subject of an attack it must have suffered mostly that, and it is never compromised; a network wider
+in trouble or is not, but as the subject of an attack it must have suffered mostly that one, and it is never compromised; a network wider
 than /24 or /48 is held to the same; and trouble must not be said to have lasted twice as long as it did, and an hour.
 
 **Told** is a story of whose tries the right verdicts hold at least half (of a compromise: one). `not-enough-data` tells nothing. Precision is
@@ -104,7 +104,7 @@ class Score:
 
     def _label(self, scenario: str, label: Label, judged: list[tuple[Given, set[Try], bool]]) -> None:
         story, tries = label.story, set(label.tries)
-        shares = [(verdict, tries & scope, right) for verdict, scope, right in judged]
+        shares = [(verdict, tries & scope, right) for verdict, scope, right in judged if _about(verdict, len(tries & scope), len(scope))]
         mine = [(verdict, held) for verdict, held, right in shares if right and verdict.verdict == story.verdict and held]
         told = _enough(story.verdict, len(set().union(*(held for _, held in mine))), len(tries))
         said = story.verdict if told else _said(shares, len(tries))
@@ -206,6 +206,11 @@ def _wide(subject: str) -> bool:
         return what == "server"
     network = ip_network(name, strict=False)
     return network.prefixlen < (24 if network.version == 4 else 48)
+
+
+def _about(verdict: Given, held: int, of: int) -> bool:
+    """Whether a verdict speaks of a story: one that names nobody in particular does of what it is mostly about."""
+    return verdict.verdict == TROUBLE or not _wide(verdict.subject) or held >= of / 2
 
 
 def _enough(verdict: str, held: int, of: int) -> bool:

@@ -127,6 +127,14 @@ def test_a_server_is_no_way_to_name_everybody(life):
     assert score(life, said(life, "server:mx", "backend-trouble", *week)).precision("backend-trouble") == 0
 
 
+def test_a_server_under_attack_is_under_the_one_that_is_most_of_it(life):
+    other = life.story("likely-attack", "address:192.0.2.9", "another", "brute-force")
+    for n in range(30):
+        life.attempt(life.at(1, 2) + n, "dan", "192.0.2.9", "submission", False, other)
+    found = score(life, said(life, "server:mx", "likely-attack", *NIGHT))
+    assert (found.right["likely-attack"], found.told["likely-attack"], found.due["likely-attack"]) == (1, 1, 2)
+
+
 def test_when_it_began(life):
     late = score(life, said(life, "user:cid", "stale-client", (2, 3), (2, 16)))
     assert (late.told["stale-client"], late.timely) == (1, [0, 1])  # three hours of sixteen are more than a tenth

@@ -79,7 +79,7 @@ def _other_names(life: Life) -> None:
     """From a day on users are to sign in by their whole address; some devices do not. Some people have left, one is blocked."""
     chance = life.chance
     homes = people.town(life, 35)
-    for person, devices in chance.sample(homes, 6):
+    for person, devices in chance.sample(homes[5:], 6):
         short, end = person.user.partition("@")[0], life.at(10, 9) + 3600 * chance.uniform(30, 220)
         story = life.story("stale-client", f"user:{short}", "a telephone with the old form of the name")
         old, every = life.at(10, 6), 60 * devices[0].every
