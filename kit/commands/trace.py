@@ -144,4 +144,4 @@ def _line(event: Event) -> str:
 
     time = f"{event.time:%m-%d %H:%M:%S.%f}"[:-3] if event.time else f"{'-':>18}"
     who = " ".join(part for part in (event.side if event.side == "client" else event.program, event.id) if part)
-    return f"{'>' if event.sought else ' '} {time}  {printable(who, 34):<34}  {printable(event.says or event.text or '', _WIDTH)}"
+    return f"{'>' if event.sought else ' '} {time}  {printable(who, 40):<40}  {printable(event.says or event.text or '', _WIDTH)}"
