@@ -41,17 +41,22 @@ _START: Final = (
     r"|\b(?:code|error|status|smtp|reply|response|said|server|dsn) )"
 )
 _CODE_ALONE: Final = re.compile(rf"(?i){_START}([2345]\d\d)(-|(?![\w.]))")
-_ENHANCED_ALONE: Final = re.compile(rf"(?i){_START}({_ENHANCED})")
+# A heading is numbered so too.
+_HEADING: Final = r"(?! (?:how|what|why|when|where|which|(?:add|configur|connect|creat|enabl|install|manag|mov|test|us)ing)\b)"
+_ENHANCED_ALONE: Final = re.compile(rf"(?i){_START}({_ENHANCED}){_HEADING}")
 # Words that make a number a reply. "535 users complain" has none of them.
 _MAIL_WORDS: Final = re.compile(
     r"(?i)\b(?:smtp|esmtp|e?auth\w*|log[ -]?in|sign[ -]?in|passw\w+|credentials?|username|user unknown|unknown user|no such user|mailbox|recipient"
     r"|sender|relay(?:ing)?|starttls|tls|ssl|encrypt\w*|command|sequence|syntax|denied|reject\w*|refused|not allowed|not permitted|disabled"
     r"|blocked|policy|unavailable|too many|quota|try again|temporar\w+|ok|bye|queued|hello|go ahead|end data|ready|accepted|busy|wait|closing|connections?|service)\b"
 )
+# What stands behind a number that counts something, or is of a place in a program.
 _COUNTED: Final = re.compile(
     r"(?i) (?!too |no )(?:[\w-]{1,30} ){0,2}(?:log[ -]?in|sign[ -]?in|auth\w*|password) (?:attempts|failures|tries|errors|requests|resets)\b"
     r"| (?!too |no )(?:[\w-]{1,30} )?(?:items|e?-?mails|users|people|accounts|mailboxes|moves|euros?|dollars)\b"
+    r"| in (?:the )?(?:module|file|function|line|step|thread|plug-?in|component|script)\b"
 )
+_FTP: Final = re.compile(r"(?i)(?<![\w.@/-])[a-z-]{0,5}ftps?d?(?![\w.-])")  # whose codes are of the same kind (RFC 959 section 4.2)
 # A terminal's colours, and a line break as programs spell it.
 _COLOUR_OR_BREAK: Final = re.compile(r"\x1b\[[\d;]{0,20}[A-Za-z]|(?:\\r)?\\n")
 _IN_REPLY_TO: Final = re.compile(r"(?i)in reply to (?:the )?(end of data|data|auth|mail from|rcpt to|starttls|ehlo)")
@@ -173,10 +178,10 @@ def _find(line: str, *, trusted: bool) -> _Found | None:
     every = [_Found(int(m[1]), m[2]) for m in _CODE_AND_ENHANCED.finditer(line) if m[1][0] == m[2][0]]
     for match in _CODE_ALONE.finditer(line):
         code, rest = int(match[1]), line[match.end(1) : match.end(1) + 200]
-        if code in _CODES and (trusted or not _COUNTED.match(rest)):
+        before = line[max(0, match.start() - 100) : match.end()]
+        if code in _CODES and (trusted or not (_COUNTED.match(rest) or _FTP.search(before))):
             bare = not rest.strip(" .!?\"')]") and match.start() == 0
             foreign = match.start() == 0 and (code in _CHALLENGES or not rest.isascii())
-            before = line[max(0, match.start() - 100) : match.end()]
             if trusted or bare or foreign or match[2] == "-" or _MAIL_WORDS.search(rest) or _MAIL_WORDS.search(before):
                 every.append(_Found(code))
     lone = None if every else _ENHANCED_ALONE.search(line)
