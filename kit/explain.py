@@ -57,6 +57,13 @@ _COUNTED: Final = re.compile(
     r"| in (?:the )?(?:module|file|function|line|step|thread|plug-?in|component|script)\b"
 )
 _FTP: Final = re.compile(r"(?i)(?<![\w.@/-])[a-z-]{0,5}ftps?d?(?![\w.-])")  # whose codes are of the same kind (RFC 959 section 4.2)
+# The wait that a “later” names.
+_WAIT: Final = re.compile(
+    r"(?i)\b(?:again|retry|wait|back|return|later|after|[gd]r[ea]ylist\w{0,3}|deferred)\b[^0-9]{0,40}"
+    r"(?:(\d{1,2}):(\d\d):(\d\d)|(\d{1,5}) ?(s|m|h)(?:ecs?|ins?|rs?|econds?|inutes?|ours?)?)\b"
+)
+_RETRY_AFTER: Final = re.compile(r"(?i)\bretry[- ]after:? ?(\d{1,5})(?![\d.:])\b")
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600}
 # A terminal's colours, and a line break as programs spell it.
 _COLOUR_OR_BREAK: Final = re.compile(r"\x1b\[[\d;]{0,20}[A-Za-z]|(?:\\r)?\\n")
 _IN_REPLY_TO: Final = re.compile(r"(?i)in reply to (?:the )?(end of data|data|auth|mail from|rcpt to|starttls|ehlo)")
@@ -84,14 +91,19 @@ class _Code:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The reply's codes as found in a text; 0 where only an enhanced code stands there."""
+    """The reply's codes as found in a text, and where; 0 where only an enhanced code stands there."""
 
     code: int
     enhanced: str | None = None
+    at: int = 0
 
     @property
     def accepted(self) -> bool:
         return 200 <= self.code < 400
+
+    @property
+    def later(self) -> bool:
+        return str(self.code or self.enhanced).startswith("4")
 
 
 def explain(text: str, *, stage: str | None = None, host: str | None = None, now: datetime | None = None) -> Explanation:
@@ -111,6 +123,8 @@ def explain(text: str, *, stage: str | None = None, host: str | None = None, now
         stage = _STAGE_OF.get(told[1].lower(), told[1].lower())
     found = _find(line, trusted=stage is not None)
     answer = _judge(line, found, stage, host)[0]
+    if found and found.later and (wait := _wait(line[found.at :])):
+        answer = replace(answer, next_step=f"{answer.next_step} The reply names the wait: {wait:.0f} seconds.")
     said = explain_blobs(text, now=now)
     if said is None:
         return answer
@@ -138,6 +152,19 @@ def finding(reply: Reply, *, stage: str, host: str | None = None) -> Finding:
     )
 
 
+def wait_named_by(reply: Reply) -> float | None:
+    """The seconds after which a reply that says “later” (4yz) wants to be asked again; None where it does not tell."""
+    return _wait(" ".join(reply.lines)) if 400 <= reply.code < 500 else None
+
+
+def _wait(text: str) -> float | None:
+    text = text[:1000]
+    if found := _WAIT.search(text):
+        hours, minutes, seconds, number, unit = found.groups()
+        return float(int(number) * _UNITS[unit.lower()] if number else int(hours) * 3600 + int(minutes) * 60 + int(seconds))
+    return float(found[1]) if (found := _RETRY_AFTER.search(text)) else None
+
+
 def _judge(line: str, found: _Found | None, stage: str | None, host: str | None) -> tuple[Explanation, Severity]:
     """The table's answer: a known text, else the codes, else an honest no."""
     # 334 is no failure by itself, but some servers put their refusal behind it.
@@ -152,11 +179,10 @@ def _judge(line: str, found: _Found | None, stage: str | None, host: str | None)
         return _otherwise("challenge" if found.code in _CHALLENGES else "accepted"), Severity.OK
     if found.code >= 600 or (found.code < 200 and not found.enhanced):
         return _otherwise("no-smtp"), Severity.ERROR
-    later = str(found.code or found.enhanced).startswith("4")
     for row in _codes():
         if row.code in _names(found) and (not row.stages or stage in row.stages):
-            return row.explanation, Severity.WARNING if later else Severity.ERROR
-    return (_otherwise("later"), Severity.WARNING) if later else (_otherwise("refused"), Severity.ERROR)
+            return row.explanation, Severity.WARNING if found.later else Severity.ERROR
+    return (_otherwise("later"), Severity.WARNING) if found.later else (_otherwise("refused"), Severity.ERROR)
 
 
 def _at_host(hosts: tuple[str, ...], host: str | None, line: str) -> bool:
@@ -175,7 +201,7 @@ def _names(found: _Found) -> tuple[str, ...]:
 
 def _find(line: str, *, trusted: bool) -> _Found | None:
     """The reply in `line`: the first failing one, else the first. `trusted`: the line is known to be a reply."""
-    every = [_Found(int(m[1]), m[2]) for m in _CODE_AND_ENHANCED.finditer(line) if m[1][0] == m[2][0]]
+    every = [_Found(int(m[1]), m[2], m.start()) for m in _CODE_AND_ENHANCED.finditer(line) if m[1][0] == m[2][0]]
     for match in _CODE_ALONE.finditer(line):
         code, rest = int(match[1]), line[match.end(1) : match.end(1) + 200]
         before = line[max(0, match.start() - 100) : match.end()]
@@ -183,10 +209,10 @@ def _find(line: str, *, trusted: bool) -> _Found | None:
             bare = not rest.strip(" .!?\"')]") and match.start() == 0
             foreign = match.start() == 0 and (code in _CHALLENGES or not rest.isascii())
             if trusted or bare or foreign or match[2] == "-" or _MAIL_WORDS.search(rest) or _MAIL_WORDS.search(before):
-                every.append(_Found(code))
+                every.append(_Found(code, at=match.start(1)))
     lone = None if every else _ENHANCED_ALONE.search(line)
     if lone and (trusted or _MAIL_WORDS.search(line, lone.end(), lone.end() + 200)):
-        every.append(_Found(250 if lone[1][0] == "2" else 0, lone[1]))
+        every.append(_Found(250 if lone[1][0] == "2" else 0, lone[1], lone.start()))
     return next((found for found in every if not found.accepted), every[0] if every else None)
 
 

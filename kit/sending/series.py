@@ -8,7 +8,6 @@ is one that a sign-in failed on, or that the server would have signed in or encr
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -19,6 +18,7 @@ from ssl import SSLContext
 from typing import Final
 
 from kit.auth.budget import ATTEMPTS_AN_HOUR
+from kit.explain import wait_named_by
 from kit.model import Attempt, Cause, Finding, Profile, Reply, Severity, Step
 from kit.profiles import build_profile
 from kit.redact import Secret
@@ -45,23 +45,6 @@ LONGEST_WAIT: Final = 3600.0  # seconds; what has to wait longer stays in the jo
 _OF_SESSION: Final = (Cause.NOT_AUTHENTICATED, Cause.TLS_REQUIRED, Cause.METHOD_DISABLED, Cause.ACCOUNT_BLOCKED)
 _CODES_OF_SESSION: Final = (421, 530, 534, 535, 538)
 _IDLE: Final = 60.0  # seconds: a longer wait is not spent on an open connection
-_WAIT: Final = re.compile(
-    r"(?i)\b(?:again|retry|wait|back|return|later|after|[gd]r[ea]ylist\w{0,3}|deferred)\b[^0-9]{0,40}"
-    r"(?:(\d{1,2}):(\d\d):(\d\d)|(\d{1,5}) ?(s|m|h)(?:ecs?|ins?|rs?|econds?|inutes?|ours?)?)\b"
-)
-_RETRY_AFTER: Final = re.compile(r"(?i)\bretry[- ]after:? ?(\d{1,5})(?![\d.:])\b")
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600}
-
-
-def wait_named_by(reply: Reply) -> float | None:
-    """The seconds after which a reply that says “later” (4yz) wants to be asked again; None where it does not tell."""
-    text = " ".join(reply.lines)[:1000]
-    if not 400 <= reply.code < 500:
-        return None
-    if found := _WAIT.search(text):
-        hours, minutes, seconds, number, unit = found.groups()
-        return float(int(number) * _UNITS[unit.lower()] if number else int(hours) * 3600 + int(minutes) * 60 + int(seconds))
-    return float(found[1]) if (found := _RETRY_AFTER.search(text)) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit.explain import EVIDENCE_LIMIT, explain, finding
+from kit.explain import EVIDENCE_LIMIT, explain, finding, wait_named_by
 from kit.model import Cause, Reply, Severity, to_plain
+from kit.sending.reply import parse_reply
 
 # What was pasted, its cause, and why.
 PASTED = [
@@ -286,3 +288,58 @@ def test_a_pasted_secret_does_not_come_back():
     assert got["cause"] == "credentials"
     assert "hunter2" not in json.dumps(got)
     assert "AGFubmEA" not in json.dumps(got)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        # Postgrey with its own text and with one that names the time; milter-greylist; a Postfix policy service.
+        ("450 4.2.0 <a@example.net>: Recipient address rejected: Greylisted, see http://postgrey.example/help/example.net.html", None),
+        ("450 4.2.0 <a@example.net>: Recipient address rejected: Greylisted for 300 seconds (see http://postgrey.example/)", 300),
+        ("451 4.7.1 Greylisting in action, please come back in 00:04:59", 299),
+        ("451 4.7.1 Greylisting in action, please come back in 1:00:00", 3600),
+        ("450 4.7.1 Greylisting in action, please come back in 180 seconds", 180),
+        ("451 try again in 300 seconds", 300),
+        ("451-4.7.0 too fast\r\n451 4.7.0 retry after 5 minutes", 300),
+        ("421 4.7.0 Try again in 1 hour", 3600),
+        ("421 Please wait 90 sec.", 90),
+        ("452 4.3.1 Deferred 10min", 600),
+        ("450 Retry-After: 120", 120),
+        ("450 retry after 17", 17),
+        # A rate is no wait, nor is an address, a time of day or a code.
+        ("450 4.7.1 more than 30 messages in 60 seconds, try again later", None),
+        ("451 4.7.1 Try again later (192.0.2.7 s)", None),
+        ("450 Retry after 11:30", None),
+        ("451 4.3.0 Try again later", None),
+        ("451 waiting for 30 seconds", None),
+        # Only “later” is later.
+        ("550 5.7.1 try again in 300 seconds", None),
+        ("250 2.0.0 Ok: come back in 300 seconds", None),
+        ("451 try again in 99999999 seconds", None),
+        ("451 " + "again " * 10_000 + "in 5 s", None),
+    ],
+)
+def test_the_wait_that_a_reply_names(text, seconds):
+    assert wait_named_by(parse_reply(f"{text}\r\n".encode())) == seconds
+
+
+def test_a_reply_of_any_length_is_read_in_no_time():
+    for text in ("again" + " " * 60_000, "again again " * 5_000, "retry-after: " * 5_000, "wait 1" * 10_000):
+        began = time.perf_counter()
+        wait_named_by(Reply(code=451, lines=(text,)))
+        assert time.perf_counter() - began < 0.1
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("451 try again in 300 seconds", "300 seconds"),
+        ("mx postfix/smtp[7]: retry after 5 minutes; said: 450 4.7.1 Greylisting in action, please come back in 00:04:59", "299 seconds"),
+        ("4.7.1 Greylisted, try again in 1 hour", "3600 seconds"),
+        ("451 4.3.0 Try again later", None),
+        ("550 5.7.1 try again in 300 seconds", None),
+    ],
+)
+def test_an_explanation_tells_the_wait_that_the_reply_names(text, named):
+    said = explain(text).next_step
+    assert said.endswith(f"The reply names the wait: {named}.") if named else "names the wait:" not in said
