@@ -101,11 +101,14 @@ def trace_html(found: Trace, sent: Sent | None = None) -> str:
 
 
 def _story(story: Story, *, unfolded: bool) -> str:
+    ends = ends_of(story)
+    when = f"{story.begin:%d %b %H:%M:%S}" if story.begin else ""
     what = (", ".join(story.ids), f"<{story.message_id}>" if story.message_id else "", f"from {story.sender}" if story.sender else "")
-    title = " · ".join(part for part in (_KINDS[story.kind], *what) if part)
-    line = _time_line(story.events)
-    told = line if unfolded else folded(f"Time line: {len(story.events)} entries", line)
-    return f'<div class="kit-head">{escape(title)}</div>{findings_html(ends_of(story))}{told}'
+    title = " · ".join(part for part in (_KINDS[story.kind], when, *what) if part)
+    told = findings_html(ends) + _time_line(story.events)
+    if not unfolded:
+        return folded(f"{title}: {'; '.join(end.title for end in ends)}", told)
+    return f'<div class="kit-head">{escape(title)}</div>{told}'
 
 
 def _time_line(events: Sequence[Event]) -> str:
