@@ -207,10 +207,13 @@ class LogReader:
             if collecting:
                 gc.enable()
         if not self._scanner.tally.lines:
+            problem = next((source.problem for source in self.sources if source.problem), None)
             raise UnreadableInput(
-                next((source.problem for source in self.sources if source.problem), "there is no line in it"),
+                problem or "there is no line in it",
                 where=", ".join(source.name for source in self.sources),
-                next_step="Was it just rotated? The lines are then in its predecessor, such as mail.log.1",
+                next_step="Fetch the file again: it is damaged, or was cut on its way"
+                if problem
+                else "Was it just rotated? The lines are then in its predecessor, such as mail.log.1",
             )
 
     def batches(self) -> Iterator[pa.RecordBatch]:
@@ -265,7 +268,7 @@ class LogReader:
     @property
     def problems(self) -> tuple[str, ...]:
         """What kept a part of a file from being read."""
-        return tuple(f"{s.name}: {s.problem}" for s in self.sources if s.problem)
+        return tuple(f"{source.name}: {told}" for source in self.sources for told in source.told)
 
 
 def _processes_for(sources: Sequence[Source]) -> int:

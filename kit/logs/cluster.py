@@ -138,8 +138,7 @@ def _join(before: _State, scanned: Scanned, *, last: bool) -> tuple[_State, Any]
             portion.add(attempts)
     for attempts in state.joiner.finish() if last else ():
         portion.add(attempts)
-    if source.problem:
-        state.problems.append(f"{source.name}: {source.problem}")
+    state.problems += [f"{source.name}: {told}" for told in source.told]
     table = portion.table() if portion.rows else SCHEMA.empty_table()
     state.attempts += pc.sum(table["count"]).as_py() or 0
     return state, to_frame(table)

@@ -58,6 +58,7 @@ class Source:
         begin: the first byte that is read, where a line begins.
         end: the byte before which reading stops; None is the end of the file.
         taken: bytes that were read.
+        cut: lines of which only LONGEST_LINE bytes were looked at.
         problem: what kept the rest from being read, once the blocks have ended; the lines before it were read.
     """
 
@@ -69,6 +70,7 @@ class Source:
     begin: int = 0
     end: int | None = None
     taken: int = field(default=0)
+    cut: int = field(default=0)
     problem: str | None = None
 
     def blocks(self) -> Iterator[tuple[int, memoryview]]:
@@ -83,7 +85,7 @@ class Source:
             return
         with self._open() as stream:
             first, fill = self._further(stream) if self.begin else one_a_line(*self._plain(stream))
-            for offset, block in _whole_lines(first, fill):
+            for offset, block in _whole_lines(first, fill, self._count_cut):
                 if self.problem and block[-1] != _NEWLINE:
                     return  # cut anywhere, even within a user's name
                 yield self.begin + offset, block
@@ -102,9 +104,16 @@ class Source:
             begin = end = 0
             if not (packing_of(head) or is_spread(head)):
                 while (end := _next_line(stream, end + size)) < (self.size or 0):
-                    yield replace(self, begin=begin, end=end, taken=0)
+                    yield replace(self, begin=begin, end=end, taken=0, cut=0)
                     begin = end
-        yield replace(self, begin=begin, taken=0)
+        yield replace(self, begin=begin, taken=0, cut=0)
+
+    @property
+    def told(self) -> list[str]:
+        """What kept a part of it from being read or looked at."""
+        lines = f"{self.cut:,} lines are" if self.cut > 1 else "a line is"
+        cut = f"{lines} longer than {LONGEST_LINE:,} bytes, and what lies beyond was not looked at"
+        return [each for each in (self.problem, cut if self.cut else None) if each]
 
     @property
     def anchor(self) -> Anchor:
@@ -185,6 +194,9 @@ class Source:
         if _is_binary(first[:4096]):
             raise UnreadableInput("is not a text log", where=self.name, next_step="Give the mail log itself, plain or packed")
         return first, fill
+
+    def _count_cut(self) -> None:
+        self.cut += 1
 
     def _further(self, stream: BinaryIO) -> tuple[bytes, Fill]:
         """The same of a piece in the middle."""
@@ -278,8 +290,8 @@ def _next_line(stream: BinaryIO, place: int) -> int:
     return place
 
 
-def _whole_lines(first: bytes, fill: Fill) -> Iterator[tuple[int, memoryview]]:
-    """One buffer serves all blocks: nothing is allocated or copied for a gigabyte of log."""
+def _whole_lines(first: bytes, fill: Fill, cut_one: Callable[[], None]) -> Iterator[tuple[int, memoryview]]:
+    """One buffer serves all blocks: nothing is allocated or copied for a gigabyte of log. `cut_one` is called for each line that is cut."""
     buffer = bytearray(LONGEST_LINE + 2 * BLOCK)
     view = memoryview(buffer)
     view[: len(first)] = first
@@ -296,6 +308,7 @@ def _whole_lines(first: bytes, fill: Fill) -> Iterator[tuple[int, memoryview]]:
             kept = filled
         else:
             skipped, begin, end = _skip_line(buffer, fill)
+            cut_one()
             cut = LONGEST_LINE - 1
             while buffer[cut] & 0xC0 == 0x80 and cut > LONGEST_LINE - 4:  # not within a character: the line would count as no UTF-8
                 cut -= 1

@@ -115,6 +115,7 @@ def scan_sources(sources: Sequence[Source], processes: int, tally: Tally) -> Ite
         for batch in in_order.take(scanned):
             yield place, batch
         source.taken += scanned.source.taken
+        source.cut += scanned.source.cut
         source.problem = source.problem or scanned.source.problem
 
 

@@ -80,7 +80,7 @@ def _without_collector(line: str) -> str:
 
 def _usual_time(line: str) -> str:
     words = line.split(" ", 4)
-    if len(words) == 5 and re.fullmatch("[A-Z][a-z][a-z]", words[0]) and ISO.match(f"{words[1]} {words[2]} "):
+    if len(words) == 5 and re.fullmatch("[A-Z][a-z][a-z]", words[0]) and words[1][10:] == "" and ISO.match(f"{words[1]} {words[2]} "):
         zone = words[3]
         if re.fullmatch(r"[+-]\d\d(\d\d)?", zone, re.ASCII):
             return f"{words[1]} {words[2]}{zone}{'' if zone[3:] else '00'} {words[4]}"

@@ -105,12 +105,12 @@ def test_pieces_are_whole_lines_and_the_whole_file(tmp_path):
 
 def test_names_of_columns_reach_the_pieces_behind_them(monkeypatch, tmp_path):
     monkeypatch.setattr(workers, "PIECE", 300)
-    path = tmp_path / "SignInLogs.csv"
+    path = tmp_path / "mixed.log"  # a CSV alone is one piece, for a cell of it may hold line ends
     head = "Date (UTC),Request ID,Username,Client app,IP address,Status,Sign-in error code\n"
     row = "2026-11-24T08:00:{:02d}Z,r{},ann@example.test,Authenticated SMTP,192.0.2.7,Failure,50126\n"
-    path.write_text(head + "".join(row.format(n, n) for n in range(40)))
+    path.write_text(LINE.format(1, "a") + head + "".join(row.format(n, n) for n in range(40)))
     one = read([path], 1)
-    assert one.coverage.attempts == 40
+    assert one.coverage.attempts == 41
     assert_same(one, read([path], 2))
 
 
@@ -178,3 +178,14 @@ def test_an_interrupt_leaves_no_worker_behind(tmp_path):
     while any(Path(f"/proc/{child}").exists() for child in children):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_a_line_that_is_cut_is_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(workers, "PIECE", 300_000)
+    path = tmp_path / "mail.log"
+    path.write_text((LINE.format(1, "a") + "x" * 2_000_000 + "\n") * 2 + LINE.format(2, "b"))
+    log = read([path], 1, year=2026)
+    assert log.coverage.lines == 5
+    [problem] = log.problems
+    assert "2 lines are longer than 262,144 bytes" in problem
+    assert_same(log, read([path], 2, year=2026))
