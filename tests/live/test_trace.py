@@ -27,7 +27,7 @@ from tests.servers.exim import exim
 from tests.servers.opensmtpd import opensmtpd
 from tests.servers.postfix_dovecot import USERS, postfix_with_dovecot
 
-ALICE, BOB, FAR = (f"{name}@example.test" for name in ("alice", "bob", "far"))
+ALICE, BOB, FAR, GONE = (f"{name}@example.test" for name in ("alice", "bob", "far", "gone"))
 NEEDS_POSTFIX = pytest.mark.needs("postfix", "dovecot", "syslog")
 
 
@@ -38,14 +38,16 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def servers():
-    """Postfix, in which mail to far@ waits for a server that is not there, and mail to bob@ comes back to it through a filter."""
-    again = free_port()
-    maps = f"inline:{{ {{ {FAR} = smtp:[127.0.0.1]:1 }} }}"
+    """Postfix, in which mail to far@ waits for a server that is not there, mail to gone@ goes to one that refuses it, and mail to bob@
+    comes back through a filter."""
+    again, no = free_port(), free_port()
+    maps = f"inline:{{ {{ {FAR} = smtp:[127.0.0.1]:1 }}, {{ {GONE} = smtp:[127.0.0.1]:{no} }} }}"
     settings = f"transport_maps = {maps}\nsmtpd_sender_restrictions = check_recipient_access inline:{{ {{ {BOB} = FILTER smtp:[127.0.0.1]:{again} }} }}"
-    with postfix_with_dovecot(USERS | {"far": "good-far"}, settings=settings) as running:
+    with postfix_with_dovecot(USERS | {"far": "good-far", "gone": "good-gone"}, settings=settings) as running:
         master = running.folder / "postfix/master.cf"
         back = f"127.0.0.1:{again} inet n - n - 10 smtpd\n  -o syslog_name=postfix/filtered\n  -o mynetworks=127.0.0.0/8\n  -o smtpd_sender_restrictions=\n"
-        master.write_text(master.read_text() + "smtp unix - - n - - smtp\n" + back)
+        refusing = f"127.0.0.1:{no} inet n - n - 10 smtpd\n  -o syslog_name=postfix/refusing\n  -o smtpd_client_restrictions=reject\n"
+        master.write_text(master.read_text() + "smtp unix - - n - - smtp\n" + back + refusing)
         subprocess.run(["postfix", "-c", str(running.folder / "postfix"), "reload"], check=True, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
@@ -120,6 +122,18 @@ async def test_postfix_what_waits_in_the_queue_says_why(servers, tmp_path):
     done = kit_trace(result.queue_id, servers.log_file)
     assert done.exit_code == 1
     assert "Still in the queue for far@example.test" in done.stdout
+
+
+@NEEDS_POSTFIX
+async def test_postfix_what_is_given_up_says_why(servers, tmp_path):
+    _, result = await send(servers, GONE, tmp_path)
+    servers.wait_for(f"{result.queue_id}: removed")
+    (story,) = trace([result.queue_id], servers.log_file).stories
+    assert (story.left, [(fate.recipient, fate.state) for fate in story.fates]) == (True, [(GONE, State.BOUNCED)])
+    assert any(event.says and event.says.startswith("is reported: sender non-delivery notification") for event in story.events)
+    (end,) = ends_of(story)
+    assert end.severity is Severity.ERROR
+    assert "554 5.7.1" in end.evidence[0]
 
 
 @NEEDS_POSTFIX
