@@ -20,7 +20,7 @@ from kit.errors import KnowledgeError
 from kit.knowledge.findings import EVIDENCE_LIMIT
 from kit.knowledge.load import load_table
 from kit.model import Cause, Explanation, Finding, Reply, Severity
-from kit.redact import mask
+from kit.redact import mask_known
 
 LIMIT: Final = 64 * 1024  # characters of a pasted text that are looked at
 
@@ -142,7 +142,7 @@ def finding(reply: Reply, *, stage: str, host: str | None = None) -> Finding:
         host: the server's name.
     """
     explanation, severity = _judge(_one_line(reply.text), _Found(reply.code, reply.enhanced), stage, host)
-    evidence = _printable(mask(reply.text))[:EVIDENCE_LIMIT]
+    evidence = _printable(mask_known(reply.text))[:EVIDENCE_LIMIT]
     return Finding(
         cause=explanation.cause,
         severity=severity,

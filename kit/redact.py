@@ -1,6 +1,6 @@
-"""Secrets that cannot print themselves, and the one function that masks text.
+"""Secrets that cannot print themselves, and the functions that mask text.
 
-Everything the kit keeps, shows or writes passes through `mask`: transcripts, log lines, findings, reports.
+Everything the kit keeps, shows or writes passes through one of them: transcripts, log lines, findings, reports.
 """
 
 from __future__ import annotations
@@ -144,21 +144,28 @@ _PROMPT: Final = re.compile(rb"(?i)(?:user ?name|user|login|password):?[ \0]*")
 
 
 def mask(text: str, secrets: Iterable[Secret] = ()) -> str:
-    """`text` without its secrets.
+    """`text` without its secrets, and without what may well be one: a quoted word behind `pass`, base64 of plain text.
+
+    For words that nobody has understood yet; what a server says to the kit itself goes through `mask_known`.
+    """
+    text = mask_known(text, secrets)
+    for guess in _GUESSES:
+        text = guess.sub(_all_but_the_first_group, text)
+    return _WORD_OF_BASE64.sub(_unless_harmless, text)
+
+
+def mask_known(text: str, secrets: Iterable[Secret] = ()) -> str:
+    """`text` without its secrets; a queue id or a challenge, which may look like anything, stays.
 
     Known secrets are hidden wherever they stand: as they are, in JSON, HTML, a URL or a Python literal, and in
     base64 at any of its three alignments (so inside an AUTH PLAIN blob too). One of fewer than four characters is
     hidden only where it stands alone: masking every `a` would tell it. What merely looks like a credential is hidden
-    by its surroundings, and so is what may well be one: a quoted word behind `pass`, base64 of plain text. Length and shape
-    of what was hidden are not kept.
+    by its surroundings. Length and shape of what was hidden are not kept.
     """
     spellings = [spelling for secret in secrets for spelling in _spellings(secret.reveal())]
     if spellings:
         text = re.sub("|".join(sorted(spellings, key=len, reverse=True)), MASKED, text)
-    text = _hide_giveaways(text)
-    for guess in _GUESSES:
-        text = guess.sub(_all_but_the_first_group, text)
-    return _WORD_OF_BASE64.sub(_unless_harmless, text)
+    return _hide_giveaways(text)
 
 
 def mask_lines(lines: Sequence[str]) -> list[str]:

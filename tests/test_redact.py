@@ -332,6 +332,7 @@ def test_every_guess_has_its_example():
     "saying", ["sign-in refused: {}", "AUTH LOGIN failed, client said {}", "auth: <{}> is wrong", "auth: [{}]", '"auth":"{}"']
 )
 def test_base64_of_a_password_is_hidden_in_whatever_words(saying, user, password):
+    assume(password.rstrip(":").lower() not in ("user", "username", "login", "password"))  # as servers ask, in base64 too
     for fields in (password, f"\0{user}\0{password}", f"user={user}\x01auth=Bearer {password}\x01\x01"):
         blob = base64.b64encode(fields.encode()).decode()
         assume(re.search("[a-z]", blob) and re.search("[A-Z0-9]", blob))

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from kit.knowledge.load import load_table
 from kit.model import Cause, Severity
-from kit.redact import mask
+from kit.redact import mask_known
 
 LIMIT: Final = 256 * 1024  # characters of a pasted text that are looked at
 _LONGEST: Final = 4000  # characters of a field
@@ -143,7 +143,7 @@ def _header(lines: list[str]) -> list[str]:
 
 
 def _clean(value: str) -> str:
-    value = mask(re.sub(r"\s+", " ", value[: 2 * _LONGEST]).strip())[:_LONGEST]
+    value = mask_known(re.sub(r"\s+", " ", value[: 2 * _LONGEST]).strip())[:_LONGEST]
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value)
 
 
@@ -225,7 +225,7 @@ def read_results(fields: list[tuple[str, str]]) -> Iterator[Result]:
             continue
         met += 1
         # Masked once more: without the comments between them, two words may come to more than each.
-        parts = [(mask(text), mask(said)) for text, said in islice(_parts(value), _MOST)]
+        parts = [(mask_known(text), mask_known(said)) for text, said in islice(_parts(value), _MOST)]
         who = parts[0][0].split() if parts and not _PAIR.search(parts[0][0]) else []
         authserv_id = who[0].strip('"').lower() if who else None  # Microsoft writes none
         pairs = [(_PAIR.findall(text), said) for text, said in parts]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from kit.model import Reply
-from kit.redact import MASKED, Secret, mask
+from kit.redact import MASKED, Secret, mask_known
 
 _CODED: Final = re.compile(rb"([0-9]{3})(?![0-9])([ -]?)(.*)", re.DOTALL)
 _ENHANCED: Final = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?!\S)")  # RFC 3463; RFC 2034 puts it first
@@ -64,12 +64,10 @@ def masked(reply: Reply, secrets: Iterable[Secret]) -> Reply:
     if not secrets:
         return reply
     escaped = [Secret(_readable(secret.reveal().encode("utf-8", "surrogatepass"))) for secret in secrets]  # as `lines` has it
-    code = f"{reply.code:03d} "  # by which `mask` tells a challenge (334), which it leaves, from a word of base64
-    text = mask("\n".join(code + line for line in reply.lines), [*secrets, *escaped])
-    lines = tuple(line.removeprefix(code) for line in text.split("\n")) if reply.lines else ()
-    raw = mask(reply.raw.decode("utf-8", "surrogateescape"), secrets).encode("utf-8", "surrogateescape")
+    lines = tuple(mask_known("\n".join(reply.lines), [*secrets, *escaped]).split("\n")) if reply.lines else ()
+    raw = mask_known(reply.raw.decode("utf-8", "surrogateescape"), secrets).encode("utf-8", "surrogateescape")
     whole = "".join(lines)
-    if len(lines) > 1 and mask(whole, [*secrets, *escaped]) != mask(whole):  # in pieces, a line each
+    if len(lines) > 1 and mask_known(whole, [*secrets, *escaped]) != mask_known(whole):  # in pieces, a line each
         lines, raw = (MASKED,), f"{reply.code:03d} {MASKED}\r\n".encode()
     return replace(reply, lines=lines, raw=raw)
 

@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import Final, Protocol, TypeVar
 
 from kit.model import Attempt, Finding, Reply, Step
-from kit.redact import Secret, mask
+from kit.redact import Secret, mask_known
 from kit.sending.dialogue import Action, Talk, Together, good
 from kit.sending.reply import codes, masked, oddities, parse_reply
 
@@ -206,7 +206,7 @@ class Session:
         if broken and broken.raw:
             reply = masked(parse_reply(broken.raw), self._secrets)
         odd = f"the reply has {', '.join(what)}" if reply and (what := oddities(reply.raw)) else None
-        remarks = (detail, mask(broken.text, self._secrets) if broken else None, odd)
+        remarks = (detail, mask_known(broken.text, self._secrets) if broken else None, odd)
         step = Step(
             name=name,
             seconds=round(self._clock() - began, 6),

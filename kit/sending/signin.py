@@ -14,7 +14,7 @@ from kit.auth.offers import recall_offer
 from kit.errors import UsageError
 from kit.knowledge.findings import EVIDENCE_LIMIT, found
 from kit.model import Attempt, Cause, Finding, Outcome, Profile, Security, Service
-from kit.redact import Secret, mask
+from kit.redact import Secret, mask_known
 from kit.sending.approach import refusal
 from kit.sending.dialogue import Verdict, authenticate
 from kit.sending.reply import Offer
@@ -189,7 +189,7 @@ async def sign_in(
     try:
         verdict = await session.run(talk, wire)
     except Broken as broken:
-        session.attempt = replace(attempt, time=now(), text=mask(broken.text, [secret]))
+        session.attempt = replace(attempt, time=now(), text=mask_known(broken.text, [secret]))
         raise
     finding, outcome = _conclude(verdict, mechanism, profile, secret)
     worked = outcome is Outcome.SUCCESS
@@ -205,7 +205,7 @@ async def sign_in(
 def _conclude(verdict: Verdict, mechanism: str, profile: Profile, secret: Secret) -> tuple[Finding, Outcome]:
     """What a sign-in came to."""
     reply, remark = verdict.reply, verdict.remark
-    evidence = (mask(remark.evidence, [secret])[:EVIDENCE_LIMIT],) if remark else ()
+    evidence = (mask_known(remark.evidence, [secret])[:EVIDENCE_LIMIT],) if remark else ()
     if verdict.doubt:
         return found(verdict.doubt.finding or "", profile, *evidence, reply.text), Outcome.ABORTED
     if reply.code == 235:

@@ -451,6 +451,20 @@ def test_a_challenge_is_left_as_it_came():
         assert masked(reply, [Secret("pencil")]).lines == reply.lines
 
 
+_IDS = st.from_regex(r"4[0-9A-Za-z]{9,20}", fullmatch=True)
+_BASE64_OF_TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=6).map(
+    lambda text: base64.b64encode(text.encode()).decode()
+)
+
+
+@given(id_=_IDS | _BASE64_OF_TEXT)  # elsewhere the latter may be a password
+@pytest.mark.parametrize("words", ["250 2.0.0 Ok: queued as {}", "250 OK id={}", "250 2.0.0 {} Message accepted for delivery"])
+def test_a_servers_own_id_of_a_message_is_never_hidden(words, id_):
+    reply = masked(parse_reply(f"{words.format(id_)}\r\n".encode()), [Secret("correct horse battery")])
+    assert id_ in reply.lines[0]
+    assert id_ in reply.raw.decode()
+
+
 async def test_the_attempt_says_what_became_of_it(tmp_path):
     async def attempt(*replies, mechanism="PLAIN", budget):
         session = Session()
