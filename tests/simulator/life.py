@@ -30,7 +30,7 @@ class Try(NamedTuple):
         cause: a word of `kit.model.Cause`; "none" of a success.
         story: its place among the stories; ORDINARY for what is nobody's business.
         owner: the person whose device it is; None for a stranger.
-        service: `imap`, `submission`, `submissions` or `smtp`.
+        service: `imap`, `pop3`, `submission`, `submissions` or `smtp`.
     """
 
     time: float

@@ -30,10 +30,10 @@ def played(request) -> tuple[Life, Style]:
 
 def shown(each: Try, style: Style, ways: dict[int, str]) -> tuple[str | None, str, str, str, str]:
     """User, address, service, outcome and cause, as far as such a server logs them."""
-    user, cause, mail = each.user, each.cause, each.service != "imap"
+    user, cause, mail = each.user, each.cause, each.service not in {"imap", "pop3"}
     judged, down = cause in {"wrong-password", "unknown-user"}, ways.get(each.story) == "socket"
     if style.mta == "entra":
-        service = "smtp" if mail else "imap"
+        service = "smtp" if mail else each.service
         return user, each.address, service, OUTCOMES.get(cause, "failure"), "credentials" if cause == "wrong-password" else cause
     if style.mta == "exim" and mail:
         return user, each.address, each.service, OUTCOMES.get(cause, "failure"), "credentials" if judged else cause

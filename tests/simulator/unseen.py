@@ -3,7 +3,8 @@
 They differ from `tuning.py` in kind, not only in seed: clockwork bots and bots that keep office hours, bursts from thousands of changing IPv6 addresses, a
 spray through the webmail and one through the VPN, hundreds of addresses with a name each, attacks in the middle of an outage; people
 behind one carrier's address or one hotel's, a change of all user names, mailboxes whose owner has left, a password that was changed
-before the log begins, a caps-lock key; a server that names no user, and one that logs no reason.
+before the log begins, a caps-lock key; a stranger next door, one who had yesterday what is somebody's address today, and a Trojan at
+home; a telephone that is stale while its owner is under attack; a server that names no user, and one that logs no reason.
 """
 
 from __future__ import annotations
@@ -215,6 +216,51 @@ def _a_long_quiet(life: Life) -> None:
     people.live_all(life, homes, typos=0.08, webmail=0.5)
 
 
+def _next_door(life: Life) -> None:
+    """Strangers among the provider's addresses where people live, and one computer at home that is not its owner's alone."""
+    chance = life.chance
+    homes = people.town(life, 40, ipv6=0.1)
+    daily = [person for person, _ in homes if person.line == "daily"]
+    for home in chance.sample(homes, 3):
+        people.new_password(life, home, chance.randrange(3, 20), chance.uniform(24, 90))
+    people.live_all(life, homes)
+    users = [person.user for person, _ in homes]
+    for day, person in zip((5, 12, 19), daily, strict=False):  # an address that is somebody's on the next day
+        attacks.brute_force(life, chance.choice(users), life.at(day, 20), chance.randrange(60, 160), address=person.home(day + 2))
+    network = daily[0].home(0).rpartition(".")[0]
+    crowd = [f"{network}.{n}" for n in chance.sample(range(100, 250), 6)]
+    attacks.spray(life, crowd, [*users, *attacks.names_of_a_dictionary(life, 20)], life.at(16, 1), subject=f"network:{network}.0/24")
+    trojan = next(person for person, _ in homes if person.line == "fixed")
+    names, subject = attacks.names_of_a_dictionary(life, 150), f"address:{trojan.home(0)}"
+    attacks.spray(
+        life, [trojan.home(0)], names, life.at(9, 3), subject=subject, rounds=1, pause=30, kinds=("enumeration", "spray"), service="pop3"
+    )
+
+
+def _at_the_same_time(life: Life) -> None:
+    """A telephone is stale while a botnet tries its owner; a script that runs once a day; the database is away on the morning of the new passwords."""
+    chance = life.chance
+    homes = people.town(life, 30)
+    under_attack, others = homes[:3], homes[3:]
+    for n, home in enumerate(under_attack):
+        people.new_password(life, home, 6 + 5 * n, chance.uniform(60, 120))
+        attacks.distributed(life, home[0].user, life.at(6 + 5 * n, 4), 70, 60, 90)
+    nightly = people.machine(life, "nightly", "198.51.100.60", 1440)
+    people.change_password(life, [nightly], life.at(7, 12), left_behind={"nightly": 24 * 18.5})
+    people.run(life, [nightly])
+    for person, devices in others:
+        late = {"telephone": chance.uniform(30, 90)} if chance.random() < 0.2 else None
+        people.change_password(life, devices, life.at(22, chance.uniform(8, 9)), left_behind=late)
+        people.mistype(life, person, life.at(22, 9 + chance.uniform(0, 2)), person.office, chance.choice((0, 1, 2, 3)))
+    people.live_all(life, homes)
+    life.trouble(life.at(22, 8.5), 1.0, "socket", told=0.8)
+    users = [person.user for person, _ in homes]
+    crowd = [life.strange_network() + str(chance.randrange(1, 255)) for _ in range(3)]
+    story = life.story("likely-attack", f"user:{users[9]}", "one user, from three addresses in turn", "brute-force", "distributed")
+    for n in range(180):
+        life.attempt(life.at(26, 2) + 25 * n + chance.uniform(0, 5), users[9], crowd[n % 3], "pop3", False, story)
+
+
 MIXES: Final = {
     "a name each": Mix(play=_a_name_each, weeks=6),
     "clockwork": Mix(play=_clockwork, weeks=6, style=Style(dovecot="2.4", envelope="journald")),
@@ -224,5 +270,7 @@ MIXES: Final = {
     "no names": Mix(play=_no_names, style=Style(verbose=False, names=False)),
     "webmail and outages": Mix(play=_webmail_and_outages, style=Style(dovecot="2.4", verbose=False)),
     "a tenant at large": Mix(play=_a_tenant_at_large, style=Style(mta="entra")),
+    "next door": Mix(play=_next_door, style=Style(verbose=False)),
+    "at the same time": Mix(play=_at_the_same_time, style=Style(envelope="journald")),
     "a long quiet": Mix(play=_a_long_quiet, weeks=8),
 }

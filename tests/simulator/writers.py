@@ -28,7 +28,14 @@ _ENTRA: Final = {
     "second-factor": 50074,
     "account-blocked": 50057,
 }
-_APPS: Final = {"imap": "IMAP4", "submission": "Authenticated SMTP", "submissions": "Authenticated SMTP", "smtp": "Authenticated SMTP"}
+_MAILBOX: Final = frozenset(("imap", "pop3"))  # Dovecot's; mail is taken by the other server
+_APPS: Final = {
+    "imap": "IMAP4",
+    "pop3": "POP3",
+    "submission": "Authenticated SMTP",
+    "submissions": "Authenticated SMTP",
+    "smtp": "Authenticated SMTP",
+}
 
 Line = tuple[float, str, int, str]
 """Seconds since the epoch, program, process id or 0, message."""
@@ -72,7 +79,7 @@ class _Writer:
         submit = self._exim if self._style.mta == "exim" else self._postfix
         for tries in _connections(self._life):
             self._number += 1
-            yield from (self._imap if tries[0].service == "imap" else submit)(tries)
+            yield from (self._dovecot if tries[0].service in _MAILBOX else submit)(tries)
         for each in self._life.silent:
             self._number += 1
             yield from self._bad_certificate(each)
@@ -87,14 +94,14 @@ class _Writer:
 
     # ------------------------------------------------------------------------------------------ Dovecot
 
-    def _imap(self, tries: list[Try]) -> Iterator[Line]:
+    def _dovecot(self, tries: list[Try]) -> Iterator[Line]:
         first, last, new = tries[0], tries[-1], self._style.dovecot >= "2.4"
         whose = f"user=<{last.user}>, method={last.mechanism}, rip={last.address}, lip={OURS}"
         session = f"session=<{self._session}>"
         if first.cause == "none":
             text = "Logged in" if new else "Login"
-            yield first.time, "dovecot", 0, f"imap-login: {text}: {whose}, mpid={self._pid}, TLS, {session}"
-            text = f"imap({first.user})<{self._pid}><{self._session}>: Disconnected: Logged out in=120 out=900 deleted=0"
+            yield first.time, "dovecot", 0, f"{first.service}-login: {text}: {whose}, mpid={self._pid}, TLS, {session}"
+            text = f"{first.service}({first.user})<{self._pid}><{self._session}>: Disconnected: Logged out in=120 out=900 deleted=0"
             yield first.time + 0.8, "dovecot", 0, text
             return
         for each in tries:
@@ -113,7 +120,7 @@ class _Writer:
             text = f"Disconnected: Connection closed (auth failed, {number} attempts in {secs} secs): {whose}"
         else:
             text = f"Disconnected: Connection closed ({failed}): {whose}"
-        yield last.time + 2, "dovecot", 0, f"imap-login: {text}, TLS, {session}"
+        yield last.time + 2, "dovecot", 0, f"{first.service}-login: {text}, TLS, {session}"
 
     def _reason(self, each: Try, session: str) -> Iterator[Line]:
         """What the authentication process says, with the session where Dovecot has one."""
@@ -168,10 +175,10 @@ class _Writer:
     def _bad_certificate(self, each: Try) -> Iterator[Line]:
         """The client has looked at the certificate, and goes away."""
         alert = "error:0A000415:SSL routines::sslv3 alert certificate expired"
-        if each.service == "imap":
+        if each.service in _MAILBOX:
             closed = f"Connection closed: SSL_accept() failed: {alert}: SSL alert number 45"
             of = f"user=<>, rip={each.address}, lip={OURS}, TLS handshaking: {closed.partition(': ')[2]}, session=<{self._session}>"
-            yield each.time, "dovecot", 0, f"imap-login: Disconnected: {closed} (no auth attempts in 0 secs): {of}"
+            yield each.time, "dovecot", 0, f"{each.service}-login: Disconnected: {closed} (no auth attempts in 0 secs): {of}"
             return
         program, client = _PROGRAMS[each.service], f"unknown[{each.address}]"
         yield each.time, program, self._pid, f"SSL_accept error from {client}: -1"
@@ -214,8 +221,8 @@ def _connections(life: Life) -> Iterator[list[Try]]:
 
 
 def _apart(one: Try, other: Try) -> bool:
-    """Dovecot's last line about an IMAP connection has one user."""
-    return one.service == "imap" and one.user != other.user
+    """Dovecot's last line about a connection has one user."""
+    return one.service in _MAILBOX and one.user != other.user
 
 
 # ------------------------------------------------------------------------------------------------ envelopes
