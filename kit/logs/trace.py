@@ -137,10 +137,10 @@ def trace(
 
 
 def _term(text: str) -> str:
-    """What is looked for: a Message-ID without its brackets, an IP address as servers write it."""
-    term = text.strip().removeprefix("<").removesuffix(">")
+    """What is looked for: a Message-ID, or a trace id from a subject, without its brackets; an IP address as servers write it."""
+    term = text.strip().strip("<>[]")
     with suppress(ValueError):
-        address = ip_address(term.strip("[]"))
+        address = ip_address(term)
         return str((address.ipv4_mapped if isinstance(address, IPv6Address) else None) or address)
     if not SHORTEST <= len(term) <= LONGEST or not term.isprintable():
         step = f"Give a Message-ID, a queue id, a mail address or an IP address: {SHORTEST} to {LONGEST} printable characters"

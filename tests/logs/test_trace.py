@@ -69,7 +69,7 @@ def run(*arguments, given: bytes | None = None):
 # ------------------------------------------------------------------------------------------------ what belongs together
 
 
-@pytest.mark.parametrize("term", ["<other.7@example.test>", "other.7@example.test", "B0000000007", " b0000000007 "])
+@pytest.mark.parametrize("term", ["<other.7@example.test>", "other.7@example.test", "[B0000000007]", "B0000000007", " b0000000007 "])
 def test_one_message_and_no_other(log, term):
     (story,) = trace([term], log).stories
     assert (story.kind, story.ids, story.message_id, story.left) == ("message", ("B0000000007",), "other.7@example.test", True)

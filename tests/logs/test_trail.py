@@ -54,7 +54,9 @@ def test_what_a_foreign_server_answers_is_no_field():
 
 
 def test_secrets_are_hidden_in_what_is_shown():
-    line = "2026-11-24T22:05:14Z mx postfix/smtp[1]: 9C64C2763F7: to=<b@example.net>, relay=h, delay=1, status=deferred (454 password=hunter2)"
+    line = (
+        "2026-11-24T22:05:14Z mx postfix/smtp[1]: 9C64C2763F7: to=<b@example.net>, relay=h, delay=1, status=deferred (454 password=hunter2)"
+    )
     reading = read(line)
     assert "hunter2" not in f"{reading.says}{reading.message}"
     assert "hunter2" not in read("2026-11-24T22:05:14Z mx odd: something else, password=hunter2").message
@@ -80,7 +82,10 @@ def test_connections_are_told_apart():
     assert (smtpd.key, smtpd.opens, smtpd.closes) == (("pid", "mx", "postfix/submission/smtpd", "77"), True, False)
     assert read("2026-11-24T22:05:14Z mx postfix/qmgr[77]: A215B2764B3: removed").connection is None
     session = ("session", "mx", "UHrxAgZhOrogAQ24AEAABwAAAAAAAAAX")
-    for message in ("auth: passwd-file(greta@example.test,2001:db8::17,<{}>): Password mismatch", "imap-login: Login: user=<g>, session=<{}>"):
+    for message in (
+        "auth: passwd-file(greta@example.test,2001:db8::17,<{}>): Password mismatch",
+        "imap-login: Login: user=<g>, session=<{}>",
+    ):
         assert read(f"2026-11-24T22:05:14Z mx dovecot: {message.format(session[2])}").connection.key == session
 
 
