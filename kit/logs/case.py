@@ -90,15 +90,14 @@ class Case:
         self.explained = np.zeros(len(entries), bool)
 
     @cached_property
-    def ways(self) -> Ints:
-        """User, service and mechanism of each try in one number."""
-        e = self.entries
-        return e.user.astype(np.int64) << 32 | e.service.astype(np.int64) << 16 | e.mechanism
-
-    @cached_property
-    def way_known(self) -> Mask:
-        """Of each try, whether its user ever signed in that way, from anywhere."""
-        return np.isin(self.ways, np.unique(self.ways[self.kinds.good & (self.entries.user > 0)]))
+    def device_known(self) -> Mask:
+        """Of each try, whether its user ever signed in that way from that address; where the log does not tell the mechanism, by that service."""
+        e, pair = self.entries, self.familiar.pair
+        service = pair << 16 | e.service
+        exact = service << 16 | e.mechanism
+        good = self.kinds.good
+        found: Mask = np.isin(exact, np.unique(exact[good])) | ((e.mechanism == 0) & np.isin(service, np.unique(service[good])))
+        return found
 
     @cached_property
     def neighbours(self) -> Ints:

@@ -89,7 +89,7 @@ def _on_the_move(case: Case, left: Mask) -> None:
     e, wanted = case.entries, case.settings
     places = np.flatnonzero(left)
     alone = different_by(e.address[places], e.user[places], len(case.places.network)) == 1
-    rows = np.flatnonzero(left & alone[e.address] & case.way_known & case.familiar.real[e.user] & (e.address > 0))
+    rows = np.flatnonzero(left & alone[e.address] & case.familiar.way_known & case.familiar.real[e.user] & (e.address > 0))
     groups = Groups(e, rows, e.user[rows], case.pause)
     moves = groups.moves(e.address)
     several = (groups.different(e.address) > 1) & (moves <= wanted["moves"])

@@ -127,6 +127,7 @@ class Familiar:
         first_good: of each pair, microseconds; NEVER where there is none.
         last_good: of each pair; 0 where there is none.
         before: of each pair, failures before the first success.
+        way_known: of each try, whether its user signs in somewhere with that service and mechanism, without failures before.
         known: of each pair, whether the user signed in well there, or at the same provider, before it first failed there.
         broken_in: whether it failed again and again, and then succeeded for the first time.
         newcomer: whether the user signed in there, and never before at that provider.
@@ -155,7 +156,7 @@ class Familiar:
         before = np.bincount(self.pair[earlier], entries.count[earlier], len(begins))
         last_before = np.zeros(len(begins), np.int64)
         np.maximum.at(last_before, self.pair[earlier], entries.time[earlier])
-        at_provider = self._by_provider(places)
+        at_provider = self._by_provider(places, self.first_good)
         self.newcomer = (self.first_good < NEVER) & (at_provider >= self.first_good) & (self.user > 0) & ~places.own[self.address]
         seen = np.minimum(self.first_good, at_provider)
         seen = np.where(self.user == 0, np.minimum(seen, self._at_address(len(places.network))), seen)
@@ -164,11 +165,32 @@ class Familiar:
         neighbours = _least_by(places.network[self.address], self.first_good, self.user) < self.first_good
         enough = np.where(neighbours, 4, 1) * settings["failures-before"]
         soon = self.first_good - last_before <= settings["minutes-before"] * MINUTE
-        self.broken_in = late & (before >= enough) & soon & (self.user > 0)
-        self.home = self.known | (late & (before < enough))
+        self._begin, self._settings = int(entries.time[0]), settings
+        self.way_known = self._ways(entries, kinds.good & (before == 0)[self.pair])
+        known = np.bincount(self.pair[earlier & self.way_known], minlength=len(begins))
+        way_known = known / np.maximum(np.bincount(self.pair[earlier], minlength=len(begins)), 1)
+        since = np.minimum(first_bad, self._by_provider(places, first_bad))
+        device = late & self.may_be_a_device(since, self.first_good, before, way_known)
+        self.broken_in = late & (before >= enough) & soon & (self.user > 0) & ~device
+        self.home = self.known | (late & ((before < enough) | device))
         self.before = before
         self.real = np.bincount(self.user[(self.first_good < NEVER) & ~self.broken_in], minlength=len(entries.names["user"])) > 0
         self.real[0] = False
+
+    def may_be_a_device(self, first_bad: Any, first_good: Any, failures: Any, way_known: Any) -> Any:
+        """Whether failures before a first success may be of the user's own device: they come no faster than a mail program looks.
+
+        And its way to sign in is known of the user elsewhere, or it is there from the beginning of the log and may have been before.
+        Times in microseconds, one or an array of each.
+        """
+        early = first_bad - self._begin < self._settings["history-days"] * 1440 * MINUTE
+        gentle = first_good // MINUTE - first_bad // MINUTE >= failures * self._settings["device-pause"]
+        return gentle & (early | (way_known > 0.5))
+
+    def _ways(self, entries: Entries, trusted: Mask) -> Mask:
+        """Of each try, whether its user signed in with that service and mechanism, in one of those tries."""
+        ways = entries.user.astype(np.int64) << 32 | entries.service.astype(np.int64) << 16 | entries.mechanism
+        return np.isin(ways, np.unique(ways[trusted & (entries.user > 0)]))
 
     def rows_of(self, pair: int) -> Ints:
         """The tries of a pair, in order of time."""
@@ -180,12 +202,12 @@ class Familiar:
         np.minimum.at(first, self.address, self.first_good)
         return np.where(self.address > 0, first[self.address], NEVER)
 
-    def _by_provider(self, places: Places) -> Ints:
-        """Of each pair, the user's first success anywhere in the provider's block."""
+    def _by_provider(self, places: Places, times: Ints) -> Ints:
+        """Of each pair, the first of the user's times anywhere in the provider's block."""
         provider = places.provider[self.address]
         _, place = np.unique(self.user << 32 | provider, return_inverse=True)
         first = np.full(len(place), NEVER)
-        np.minimum.at(first, place, self.first_good)
+        np.minimum.at(first, place, times)
         return np.where(provider > 0, first[place], NEVER)
 
 

@@ -31,11 +31,11 @@ def judge_intruders(case: Case, attacks: list[Attack], shared: Mask) -> None:
 
 
 def _amid(case: Case, attacks: list[Attack], new: Ints) -> Ints:
-    """First successes from the networks of an attack while it went on, and a day after; returns the pairs that are left."""
+    """First successes from the networks of an attack while it went on, a day before or after; returns the pairs that are left."""
     familiar, networks = case.familiar, case.places.network
     told = np.zeros(len(new), bool)
     for attack in attacks:
-        during = (familiar.first_good[new] >= attack.begin) & (familiar.first_good[new] <= attack.end + DAY) & ~told
+        during = (familiar.first_good[new] >= attack.begin - DAY) & (familiar.first_good[new] <= attack.end + DAY) & ~told
         if not during.any():
             continue
         for place in np.flatnonzero(during & np.isin(networks[familiar.address[new]], attack.networks)).tolist():
@@ -56,7 +56,10 @@ def _from_next_door(case: Case, new: Ints) -> None:
         rows = strange[keys == mine[place]]
         rows = rows[e.time[rows] < familiar.first_good[new[place]]]
         tries = int(e.count[rows].sum())
-        if tries >= wanted["failures-before"] and familiar.first_good[new[place]] - e.time[rows[-1]] <= wanted["minutes-before"] * MINUTE:
+        first = int(familiar.first_good[new[place]])
+        soon = first - e.time[rows[-1]] <= wanted["minutes-before"] * MINUTE if len(rows) else False
+        own = len(rows) and familiar.may_be_a_device(int(e.time[rows[0]]), first, tries, float(familiar.way_known[rows].mean()))
+        if tries >= wanted["failures-before"] and soon and not own:
             _after_failures(case, int(new[place]), rows, tries)
 
 

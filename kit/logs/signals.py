@@ -133,16 +133,21 @@ class Groups:
         known = said > 0 if only is None else (said > 0) & only[self.rows]
         return different_by(self.group[known], said[known], len(self))
 
-    def most_within(self, width: int, values: npt.NDArray[Any] | None = None) -> Ints:
-        """The most tries of each group within so many microseconds; of values, how many different ones: those not seen for as long."""
+    def within(self, width: int, values: npt.NDArray[Any] | None = None) -> Ints:
+        """At each try, how many its group had within so many microseconds before; of values, how many different ones: those not seen for as long."""
         weights = self.count if values is None else (self._since(values) >= width).astype(np.int64)
         if not len(weights):
-            return np.zeros(0, np.int64)
+            return weights
         span = int(self.time.max() - self.time.min()) + width + 1
         moments = self.group * (span // 1000 + 1) + (self.time - self.time.min()) // 1000
         total = np.concatenate(([0], np.cumsum(weights)))
-        inside = total[1:] - total[np.searchsorted(moments, moments - width // 1000, side="right")]
-        return np.maximum.reduceat(inside, self.begins)
+        found: Ints = total[1:] - total[np.searchsorted(moments, moments - width // 1000, side="right")]
+        return found
+
+    def most_within(self, width: int, values: npt.NDArray[Any] | None = None) -> Ints:
+        """The most of it in each group."""
+        found = self.within(width, values)
+        return np.maximum.reduceat(found, self.begins) if len(found) else found
 
     def _since(self, values: npt.NDArray[Any]) -> Ints:
         """Of each try, the time since the one before with the same value in its group; for ever where it is the first, -1 without a value."""

@@ -47,15 +47,26 @@ def hammered(case: Case) -> Mask:
     there = familiar.first_good < NEVER
     foreign = np.unique(familiar.pair[bad & ~familiar.home[familiar.pair]])
     names = np.bincount(familiar.address[foreign], minlength=len(case.places.network))
-    crowded = ~there & (names[familiar.address] >= case.settings["names"])
+    crowded = names[familiar.address] >= case.settings["names"]
     pair = familiar.pair
-    found: Mask = bad & ~case.places.own[e.address] & ((fast[pair] & (~case.way_known | ~there[pair])) | crowded[pair])
+    found: Mask = (
+        bad
+        & ~case.places.own[e.address]
+        & ((fast[pair] & (~case.familiar.way_known | ~there[pair])) | (crowded[pair] & ~(there[pair] & case.device_known)))
+    )
     return found
 
 
-def judge_strangers(case: Case, left: Mask) -> tuple[list[Attack], Mask]:
-    """Tells of attacks among the failures that are `left`; returns them, and which addresses others use well."""
-    return _Strangers(case, left & ~case.places.own[case.entries.address]).judge()
+def judge_strangers(case: Case, left: Mask, odd: Mask) -> tuple[list[Attack], Mask]:
+    """Tells of attacks; returns them, and which addresses others use well.
+
+    Args:
+        case: all attempts.
+        left: failures where their user is unknown.
+        odd: where it is known, and signed in in another way only: they count where many come together.
+    """
+    foreign = ~case.places.own[case.entries.address]
+    return _Strangers(case, left & foreign, odd & foreign).judge()
 
 
 class _Facts:
@@ -90,8 +101,8 @@ class _Facts:
 
 
 class _Strangers:
-    def __init__(self, case: Case, left: Mask) -> None:
-        self.case, self.left = case, left
+    def __init__(self, case: Case, left: Mask, odd: Mask) -> None:
+        self.case, self.left, self.odd = case, left, odd
         e, real = case.entries, case.familiar.real
         # Where somebody signs in, a name that never does and is refused without a reason is taken for one that does not exist.
         self.missing = e.is_one_of("cause", _UNTOLD if real.any() else _UNKNOWN) & ~real[e.user] & (e.user > 0)
@@ -145,7 +156,13 @@ class _Strangers:
         case, familiar = self.case, self.case.familiar
         good = (familiar.first_good < NEVER) & ~familiar.broken_in
         users = np.bincount(familiar.address[good], minlength=len(case.places.network))
-        shared: Mask = (case.settled[groups.key] < groups.first) | (users[groups.key] > _PART * facts.names)
+        users, networks = users[groups.key], case.places.network[groups.key]
+        hostile = np.bincount(networks[(users == 0) & (facts.names >= case.settings["names"])], minlength=len(case.neighbours)) > 1
+        # A first success among addresses that all try names is the one that fitted, and not a neighbour's.
+        fitted = hostile[networks] & (networks > 0) & (users == 1) & (case.settled[groups.key] > groups.first - DAY) & (facts.names > 1)
+        shared: Mask = ~fitted & (
+            (case.settled[groups.key] < groups.first) | (users > np.maximum(1, _PART * facts.names)) | ((users > 0) & (facts.names == 1))
+        )
         self.shared_at = np.zeros(len(case.places.network), bool)
         self.shared_at[groups.key[shared]] = True
         guessed = np.zeros(len(case.places.network), bool)
@@ -178,9 +195,11 @@ class _Strangers:
         slowly = groups.pause >= wanted["pause"] * MINUTE
         device = steady & (names == 1) & np.where(real | case.blind, slowly, shared)
         alone = (names < wanted["names"]) & ~device
+        odd = real & (groups.share(case.familiar.way_known) < 0.5)
+        patient = (names < wanted["names"]) & (groups.tries >= np.where(odd & ~steady, 0.5, 1) * wanted["slow-tries"]) & (odd | ~steady)
         kind = np.full(len(groups), "", "U16")
         for name, mask in (
-            ("patient", alone & (groups.tries >= wanted["slow-tries"]) & ~steady & ~shared & (not case.blind)),
+            ("patient", patient & ~shared & (not case.blind)),
             ("slow", many),
             ("brute-force", fast & (alone | (many & ~few))),
             ("spray", many & few & rush),
@@ -209,28 +228,44 @@ class _Strangers:
             self._tell("distributed", f"user:{case.name('user', of[0])}", of, signals)
 
     def _by_server(self, explained: Mask) -> None:
-        """A crowd of addresses that nobody signs in from, most of them with too little to be told by itself."""
+        """A crowd of addresses that nobody signs in from, or not that way, most of them with too little to be told by itself."""
         case, e, wanted = self.case, self.case.entries, self.case.settings
-        rows = np.flatnonzero(self.left & (e.address > 0) & ~self.shared_at[e.address])
+        rows = np.flatnonzero(
+            (self.left | self.odd) & (e.address > 0) & ~explained & (~self.shared_at[e.address] | ~case.familiar.way_known)
+        )
         groups = Groups(e, rows, e.host[rows], 2 * DAY)
         people = wanted["crowd-share"] * np.count_nonzero(case.familiar.real)
-        quiet = (1 - groups.share(explained) >= 0.5) & (groups.different(case.network) > 1)
-        if not quiet.any():
-            return
-        day, week = groups.most_within(DAY, e.address), groups.most_within(7 * DAY, e.address)
-        names, names_week = groups.most_within(DAY, e.user), groups.most_within(7 * DAY, e.user)
         unnamed = groups.share(e.user == 0) >= 0.5
-        enough, enough_week = (unnamed | (number >= max(wanted["crowd-names"], people)) for number in (names, names_week))
-        crowd = (day >= np.where(unnamed, 3, 1) * wanted["crowd-addresses"]) & enough
-        slow = (week >= np.where(unnamed, 3, 1) * wanted["crowd-addresses-week"]) & enough_week
-        facts = _Facts(case, groups, self.missing)
-        for group in case.worst(groups, quiet & (crowd | slow)):
-            of = groups.of(group)
-            counted = (("crowd-addresses", day), ("crowd-addresses-week", week), ("crowd-names", names if crowd[group] else names_week))
-            signals = [case.signal(name, int(number[group]), of) for name, number in counted if number[group] >= wanted[name]]
-            signals += [case.signal(name, facts.value(name, group), of) for name in ("tries-per-name", "unknown-share")]
-            kind = "distributed" if facts.each[group] > _ONCE or not crowd[group] else "stuffing"
-            self._tell("enumeration" if facts.missing[group] >= wanted["unknown-share"] else kind, case.server(of), of, signals)
+        for width, signal in ((DAY, "crowd-addresses"), (7 * DAY, "crowd-addresses-week")):
+            addresses, names = groups.within(width, e.address), groups.within(width, e.user)
+            least = np.where(unnamed, 3, 1)[groups.group] * wanted[signal]
+            enough = (addresses >= least) & (unnamed[groups.group] | (names >= max(wanted["crowd-names"], people)))
+            found = False
+            for group in case.worst(groups, groups.sums(enough) > 0):
+                found |= self._crowd(groups, group, enough, width, signal, addresses, names)
+            if found:
+                return
+
+    def _crowd(self, groups: Groups, group: int, enough: Mask, width: int, signal: str, addresses: Ints, names: Ints) -> bool:
+        """Tells of one, of the time in which it was there."""
+        case, e = self.case, self.case.entries
+        mine = groups.group == group
+        ends = groups.time[mine & enough]
+        mine &= (groups.time > ends[0] - width) & (groups.time <= ends[-1])
+        of = groups.rows[mine]
+        networks = np.unique(case.network[of])
+        if len(networks) < 2 and not self._has_users()[networks[0]]:
+            return False  # the network is told already, or too little
+        one = Groups(e, of, np.zeros(len(of), np.int8), NEVER)
+        facts = _Facts(case, one, self.missing)
+        signals = [case.signal(signal, int(addresses[mine].max()), of), case.signal("crowd-names", int(names[mine].max()), of)]
+        signals += [case.signal(name, facts.value(name, 0), of) for name in ("tries-per-name", "unknown-share")]
+        if facts.missing[0] >= case.settings["unknown-share"]:
+            kind = "enumeration"
+        else:
+            kind = "stuffing" if facts.each[0] <= _ONCE and width == DAY else "distributed"
+        self._tell(kind, case.server(of), of, signals)
+        return True
 
     def _tell(self, kind: str, subject: str, rows: Ints, signals: list[Signal], *, shared: bool = False) -> None:
         case = self.case

@@ -63,12 +63,13 @@ def _judge(case: Case) -> None:
     pair = familiar.pair
     home = familiar.home[pair] & ~hammered(case)
     mine = home & (kinds.failed | kinds.refused | (kinds.stopped & familiar.known[pair]))
-    mine &= ~judge_servers(case, mine)
+    mine &= ~judge_servers(case, mine & case.device_known)
     # A person who fails some times at a new place, and then gets in, is asked about it, and not called an attacker.
     got_in = familiar.broken_in & (familiar.before < 2 * case.settings["tries-10min"])
     left = kinds.failed & ~home & ~(familiar.broken_in[pair] & (e.time >= familiar.first_good[pair])) & ~got_in[pair]
     judge_devices(case, mine, left)
-    attacks, shared = judge_strangers(case, left)
+    odd = kinds.failed & home & ~case.familiar.way_known & (e.user > 0) & ~case.explained
+    attacks, shared = judge_strangers(case, left, odd)
     judge_intruders(case, attacks, shared)
     _open(case, left, shared)
 
