@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, Final, cast
 
+from kit.logs import arrow
 from kit.logs.classes import line_classes
 from kit.logs.clock import Clock
 from kit.logs.join import Joiner
@@ -22,6 +23,7 @@ from kit.redact import mask, mask_lines
 IDLE: Final = timedelta(minutes=10)
 """Lines of one process that are further apart are of two connections, where no line says where one ends."""
 _FINAL: Final = (State.DELIVERED, State.HANDED_ON, State.DEFERRED, State.BOUNCED, State.REFUSED, State.HELD)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SAYS_WHEN_IT_ENDS: Final = ("postfix", "exim")
 
 
@@ -213,8 +215,15 @@ def _attempts(lines: Sequence[Line], times: Mapping[int, datetime]) -> list[tupl
             portion.add(attempts)
     for attempts in joiner.finish():
         portion.add(attempts)
-    rows = portion.table().to_pylist() if portion.rows else []
-    return [(_attempt(row), lines[row["line"] - 1]) for row in rows]
+    if not portion.rows:
+        return []
+    table = portion.table()
+    micros = [each for chunk in table["time"].chunks for each in arrow.micros(chunk).tolist()]
+    rows = table.drop_columns(["time"]).to_pylist()  # pyarrow would load pandas for a time
+    return [
+        (_attempt(row | {"time": _EPOCH + timedelta(microseconds=time)}), lines[row["line"] - 1])
+        for row, time in zip(rows, micros, strict=True)
+    ]
 
 
 def _attempt(row: dict[str, Any]) -> Attempt:

@@ -121,14 +121,14 @@ class Web:
         """All that belongs together, in the order of the logs."""
         used: set[int] = set()
         segments = self._segments()
+        part_of = {line.place: number for number, segment in enumerate(segments) for line in segment}
         groups = []
         for lives in self._messages():
             own = {line.place for life in lives for line in life.lines}
             lines = {line.place: line for life in lives for line in life.lines}
-            for segment in segments:
-                if any(line.place in own for line in segment):
-                    used |= {line.place for line in segment if line.reading.state not in (State.REFUSED, State.FAILED)}
-                    lines |= {line.place: line for line in segment if not line.id and line.reading.state is not State.REFUSED}
+            for number in sorted({part_of[place] for place in own if place in part_of}):
+                used |= {line.place for line in segments[number] if line.reading.state not in (State.REFUSED, State.FAILED)}
+                lines |= {line.place: line for line in segments[number] if not line.id and line.reading.state is not State.REFUSED}
             groups.append(Group(lives, _in_order(lines.values())))
             used |= own
         for segment in segments:

@@ -30,7 +30,13 @@ NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
 def way(
-    queue_id: str, name: str, *, minute: int = 0, pid: int = 77, to: str = "bob@example.test", end: str = "status=sent (delivered to maildir)"
+    queue_id: str,
+    name: str,
+    *,
+    minute: int = 0,
+    pid: int = 77,
+    to: str = "bob@example.test",
+    end: str = "status=sent (delivered to maildir)",
 ) -> str:
     """What Postfix logs of one message with that Message-ID."""
     lines = [
@@ -333,6 +339,13 @@ def test_a_file_that_kit_send_did_not_print(tmp_path, log, text):
 
 
 # ------------------------------------------------------------------------------------------------ the command
+
+
+def test_pandas_is_not_loaded_for_it(log):
+    code = "import sys; from kit.cli import main; main(sys.argv[1:], standalone_mode=False)"
+    code = f"import atexit, sys; atexit.register(lambda: print('pandas' in sys.modules, file=sys.stderr)); {code}"
+    done = subprocess.run([sys.executable, "-c", code, "trace", "ann@example.test", str(log)], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1:] == ["False"]
 
 
 def test_json_is_one_document_with_all_of_it(log):
