@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, Unpack
 import click
 
 from kit.commands.common import conclude, find_secret, find_target, finish, print_json, server_options
-from kit.commands.telling import Screen, entry_line, in_doubt, in_words, paragraph, told, totals
+from kit.commands.telling import Screen, all_in_all, entry_line, in_doubt, in_words, paragraph, told
 from kit.errors import UsageError
 from kit.model import Profile, SendResult
 
@@ -142,9 +142,12 @@ def _run(work: Callable[..., Coroutine[Any, Any, R]]) -> tuple[R, bool]:
     """What came of it, and whether it was stopped, by Ctrl-C or another signal. Whatever else ends it, what is in doubt is named."""
     import asyncio
 
+    # asyncio ends its work by SIGINT in good order; but a shell has what it runs behind itself (&) ignore that one.
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    stop = signal.default_int_handler if ignored else lambda *_: signal.raise_signal(signal.SIGINT)
     for end in (getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")):
         if end and signal.getsignal(end) is signal.SIG_DFL:  # who ignores it, as nohup does, goes on doing so
-            signal.signal(end, lambda *_: signal.raise_signal(signal.SIGINT))
+            signal.signal(end, stop)
     cut: list[R] = []
     try:
         return asyncio.run(work(on_cut=cut.append)), False
@@ -249,7 +252,7 @@ def _send_series(
             result, stopped = _run(partial(work, on_entry=lambda entry: screen.say(entry_line(entry, series.messages)), **limits))
             where = {"target": series.target, "host": profile.host, "port": profile.port, "security": profile.security}
             show = partial(print_json, where | to_plain(result)) if as_json else partial(click.echo, in_words(result))
-            _end(result, show, target=series.target, quiet=quiet, stopped=stopped, totals=totals(result))
+            _end(result, show, target=series.target, quiet=quiet, stopped=stopped, totals=all_in_all(result))
         finally:
             if journal.left:
                 click.echo(f"kit: {len(journal.left)} not sent yet. Go on with: kit send --resume {journal.name}{again}", err=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,8 +13,6 @@ from kit.model import Cause, Finding, Severity, Step
 if TYPE_CHECKING:
     from kit.sending.journal import Entry
     from kit.sending.series import SeriesResult
-
-_WORDS: Final = {"accepted": "taken", "refused": "refused", "handed-over": "in doubt", "later": "put off", "planned": "not sent"}
 
 
 class Screen:
@@ -52,6 +50,8 @@ class Screen:
 
 def entry_line(entry: Entry, of: int) -> str:
     """One message of a series, as something has become of it."""
+    from kit.sending.journal import WORDS
+
     more = ""
     if entry.state == "accepted":
         more = (f", {entry.queue_id}" if entry.queue_id else "") + (f"; not for {', '.join(entry.rejected)}" if entry.rejected else "")
@@ -59,7 +59,7 @@ def entry_line(entry: Entry, of: int) -> str:
         more = f", {entry.code or 'not sent'}"
     elif entry.until:
         more = f" until {moment(entry.until)}"
-    return f"  {entry.number}/{of} {_WORDS[entry.state]}{more}"
+    return f"  {entry.number}/{of} {WORDS[entry.state]}{more}"
 
 
 def moment(seconds: float) -> str:
@@ -67,21 +67,18 @@ def moment(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
-def totals(result: SeriesResult) -> str:
-    """How many came to what."""
-    from collections import Counter
+def all_in_all(result: SeriesResult) -> str:
+    """How many messages came to what."""
+    from kit.sending.journal import totals
 
-    states = Counter(entry.state.value for entry in result.entries)
-    return f"{number(len(result.entries), 'message')}: " + ", ".join(
-        f"{states[state]} {word}" for state, word in _WORDS.items() if states[state]
-    )
+    return f"{number(len(result.entries), 'message')}: {totals(result.entries)}"
 
 
 def in_words(result: SeriesResult) -> str:
     """All of it."""
     from kit.checks.text import findings_text
 
-    return f"\n{findings_text(result.findings)}\n\n  {totals(result)}, {number(result.round_trips, 'round trip')}".lstrip("\n")
+    return f"\n{findings_text(result.findings)}\n\n  {all_in_all(result)}, {number(result.round_trips, 'round trip')}".lstrip("\n")
 
 
 def in_doubt(finding: Finding) -> bool:

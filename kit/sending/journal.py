@@ -18,6 +18,7 @@ import os
 import re
 import secrets
 import sqlite3
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass, replace
@@ -44,6 +45,15 @@ class State(StrEnum):
     ACCEPTED = "accepted"
     REFUSED = "refused"
     LATER = "later"
+
+
+WORDS: Final = {
+    State.ACCEPTED: "taken",
+    State.REFUSED: "refused",
+    State.HANDED_OVER: "in doubt",
+    State.LATER: "put off",
+    State.PLANNED: "not sent",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,6 +298,12 @@ def unfinished(folder: Path | None = None) -> dict[str, Series]:
             if any(entry.state not in (State.ACCEPTED, State.REFUSED) for entry in entries):
                 found[path.stem] = series
     return found
+
+
+def totals(entries: Sequence[Entry]) -> str:
+    """How many came to what."""
+    states = Counter(entry.state for entry in entries)
+    return ", ".join(f"{states[state]} {word}" for state, word in WORDS.items() if states[state])
 
 
 def found_in_doubt(entry: Entry) -> Finding:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -12,7 +11,7 @@ from kit.checks.matrix import Rating, Way
 from kit.checks.matrix import table as matrix
 from kit.model import CheckResult, Finding, Probe, SendResult, Severity, Step
 from kit.sending.headers import Hop, Result
-from kit.sending.journal import Entry, State
+from kit.sending.journal import WORDS, Entry, State, totals
 from kit.sending.received import Received
 from kit.sending.story import answers
 from kit.widgets.common import escape, table
@@ -28,13 +27,6 @@ _LINES: Final = {
 # Half transparent, so that text is read on them in either theme.
 _HEAT: Final[dict[str, str]] = {Rating.USE: "#009E7399", Rating.SAFE: "#009E7344", Rating.WEAK: "#E69F0055", Rating.IN_CLEAR: "#D55E0066"}
 _LONGEST: Final = 600
-STATES: Final = {
-    State.ACCEPTED: "taken",
-    State.REFUSED: "refused",
-    State.LATER: "put off",
-    State.HANDED_OVER: "perhaps taken",
-    State.PLANNED: "not sent",
-}
 
 
 def steps_html(steps: list[Step]) -> str:
@@ -151,12 +143,11 @@ def facts_html(rows: Iterable[tuple[str, str]]) -> str:
 
 def series_html(entries: Sequence[Entry]) -> str:
     """What became of a series: in one sentence, and message by message."""
-    states = Counter(entry.state for entry in entries)
-    told = big(f"{', '.join(f'{states[state]} {word}' for state, word in STATES.items() if states[state])}, of {len(entries)} messages.")
+    told = big(f"{totals(entries)}, of {len(entries)} messages.")
     rows: list[list[object]] = [
         [
             entry.number,
-            STATES[entry.state],
+            WORDS[entry.state],
             f"{datetime.fromtimestamp(entry.time, UTC):%H:%M:%S}" if entry.time else "",
             entry.code or "",
             entry.queue_id or "",

@@ -29,11 +29,11 @@ def pki(tmp_path_factory) -> Pki:
 
 @pytest.fixture
 def kit_send(tmp_path):
-    async def run(*args: str, stdin: str = "", started=None, stdout=None) -> tuple[int, str, str]:
+    async def run(*args: str, stdin: str = "", started=None, stdout=None, within=()) -> tuple[int, str, str]:
         env = os.environ | {"KIT_STATE_DIR": str(tmp_path), "KIT_CONFIG_DIR": str(tmp_path), "PYTHONUTF8": "1"}
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "kit", "send", *args, stdin=pipe, stdout=stdout or pipe, stderr=pipe, env=env
+            *within, sys.executable, "-m", "kit", "send", *args, stdin=pipe, stdout=stdout or pipe, stderr=pipe, env=env
         )
         if started:
             started(process)
@@ -297,6 +297,17 @@ async def test_stopped_it_says_what_became_of_the_message(kit_send, shape, until
         assert f"Message-ID: {message_id}" in told
     if shape == ["--json"]:
         assert list(json.loads(out)) == KEYS + MORE
+
+
+@pytest.mark.needs("linux")
+async def test_what_a_shell_runs_behind_itself_can_be_stopped_too(kit_send):
+    # POSIX, XCU 2.11: a command that a shell runs with & and without job control ignores SIGINT.
+    async with served() as (script, profile):
+        silent = muted(script, ".")
+        place = ("127.0.0.1", "--port", str(profile.port), "--security", "none", "--from", "anna@example.com", "--to", "ben@example.net")
+        code, out, err = await kit_send(*place, started=ending(silent, signal.SIGTERM), within=("env", "--ignore-signal=INT"))
+    assert (code, err) == (130, "")
+    assert "perhaps the server took it" in out
 
 
 @pytest.mark.needs("linux")

@@ -231,7 +231,7 @@ async def test_a_message_that_is_cancelled_says_whether_it_was_sent():
     assert not is_shown(panel, panel.cancel)
 
 
-@pytest.mark.parametrize(("count", "said"), [(1, "perhaps the server took it"), (3, "1 perhaps taken, 2 not sent, of 3 messages")])
+@pytest.mark.parametrize(("count", "said"), [(1, "perhaps the server took it"), (3, "1 in doubt, 2 not sent, of 3 messages")])
 async def test_what_is_cancelled_behind_the_final_dot_is_in_doubt(count, said):
     panel = SendPanel()
     panel.form.play("silence:end-of-data")
