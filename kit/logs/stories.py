@@ -25,6 +25,7 @@ FAR: Final = 1 << 24
 """Bytes of log within which a process is the same."""
 NEAR: Final = 1 << 20
 """Bytes of log within which what is said of a user who fails may be about that failure."""
+_WORD: Final = re.compile(r"[^\s<>()\[\]{},;:='\"]{4,}")
 _ADDRESS: Final = re.compile(r".*\[([^\[\]]+)\]")
 
 
@@ -178,11 +179,17 @@ class Web:
         return [part for parts in by_key.values() for part in parts if part]
 
     def _attached(self, groups: list[Group], loose: Sequence[Line]) -> Iterator[Group]:
-        """Lines of no message and no connection go to the connection of the same host that they stand within; the others stand alone."""
+        """Lines of no message and no connection go to the message whose id they name, as a filter's do, or to the connection of the
+        same host that they stand within; the others stand alone.
+        """
+        named: dict[str, list[Group]] = defaultdict(list)
+        for group in groups:
+            for name in {name for life in group.lives for name in (life.id, *life.message_ids) if name}:
+                named[name].append(group)
         alone: list[Line] = []
         for line in loose:
-            around = [group for group in groups if group.lines[0].place < line.place < group.lines[-1].place]
-            around = [group for group in around if not group.lives and group.lines[0].reading.host == line.reading.host]
+            around = [group for word in set(_WORD.findall(line.found.text)) for group in named.get(word, ()) if _reach(group, line, NEAR)]
+            around = around or [group for group in groups if not group.lives and _reach(group, line, 0)]
             if around:
                 closest = min(around, key=lambda group: group.lines[-1].place - group.lines[0].place)
                 closest.lines = _in_order([*closest.lines, line])
@@ -190,6 +197,12 @@ class Web:
                 alone.append(line)
         if alone:
             yield Group([], alone)
+
+
+def _reach(group: Group, line: Line, margin: int) -> bool:
+    """Whether a line of the same host stands within the group, or that many bytes of log beside it."""
+    first, last = group.lines[0], group.lines[-1]
+    return first.reading.host == line.reading.host and first.place - margin <= line.place <= last.place + margin
 
 
 def _stands_alone(line: Line) -> bool:

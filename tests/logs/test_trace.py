@@ -136,6 +136,22 @@ def test_through_as_many_filters_as_there_are(tmp_path, hops):
     assert again.ids == story.ids  # from its end back to its beginning
 
 
+def test_what_a_filter_says_of_it_is_a_part_of_it(tmp_path):
+    """Its line begins with no id of the queue; it names one, or the Message-ID."""
+    path = tmp_path / "mail.log"
+    says = (
+        "2026-11-24T12:00:04Z mx amavis[5]: (5-01) Passed CLEAN, Queue-ID: A000000001, Hits: -\n",
+        "2026-11-24T12:00:04Z mx rspamd[6]: <a1b2c3>; id: <one@example.test>, from: <ann@example.test>, no action\n",
+    )
+    other = "2026-11-24T12:00:04Z mx amavis[5]: (5-02) Passed CLEAN, Queue-ID: A000000009, Hits: -\n"
+    lines = way("A000000001", "one").splitlines(keepends=True)
+    path.write_text("".join([*lines[:4], *says, other, *lines[4:]]))
+    for term in ("one@example.test", "A000000001"):
+        (story,) = trace([term], path).stories
+        assert [event.program for event in story.events if event.says is None] == ["amavis", "rspamd"]
+    assert [story.kind for story in trace(["ann@example.test"], path).stories] == ["message"]
+
+
 def test_an_id_that_the_log_does_not_know_is_where_it_went(tmp_path):
     path = tmp_path / "mail.log"
     sent = (
