@@ -16,7 +16,7 @@ import numpy as np
 from kit.knowledge.load import load_table
 from kit.logs.familiar import Familiar, Kinds, Network, Places
 from kit.logs.ledger import Entries, Ints, Mask
-from kit.logs.signals import DAY, HOUR, NEVER, Groups, Line, Signal, different_by, words_of
+from kit.logs.signals import DAY, HOUR, NEVER, Groups, Line, Signal, among, different_by, words_of
 
 MOST: Final = 1000
 """Verdicts of one sort; of more, those with the fewest tries are let go."""
@@ -91,13 +91,14 @@ class Case:
 
     @cached_property
     def device_known(self) -> Mask:
-        """Of each try, whether its user ever signed in that way from that address; where the log does not tell the mechanism, by that service."""
-        e, pair = self.entries, self.familiar.pair
-        service = pair << 16 | e.service
+        """Of each failure, whether its user ever signed in that way from that address; where the log does not tell the mechanism, by that service."""
+        e, good = self.entries, self.kinds.good
+        service = self.familiar.pair << 16 | e.service
         exact = service << 16 | e.mechanism
-        good = self.kinds.good
-        found: Mask = np.isin(exact, np.unique(exact[good])) | ((e.mechanism == 0) & np.isin(service, np.unique(service[good])))
-        return found
+        bad = np.flatnonzero(self.kinds.failed | self.kinds.refused)
+        known = np.zeros(len(e), bool)
+        known[bad] = among(exact[bad], exact[good]) | ((e.mechanism[bad] == 0) & among(service[bad], service[good]))
+        return known
 
     @cached_property
     def neighbours(self) -> Ints:

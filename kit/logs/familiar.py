@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from kit.errors import UsageError
 from kit.logs.ledger import MINUTE, Entries, Ints, Mask
-from kit.logs.signals import NEVER
+from kit.logs.signals import NEVER, among
 from kit.model import Cause, Outcome
 
 _MAPPED: Final = bytes(10) + b"\xff\xff"
@@ -127,7 +127,7 @@ class Familiar:
         first_good: of each pair, microseconds; NEVER where there is none.
         last_good: of each pair; 0 where there is none.
         before: of each pair, failures before the first success.
-        way_known: of each try, whether its user signs in somewhere with that service and mechanism, without failures before.
+        way_known: of each failure, whether its user signs in somewhere with that service and mechanism, without failures before.
         known: of each pair, whether the user signed in well there, or at the same provider, before it first failed there.
         broken_in: whether it failed again and again, and then succeeded for the first time.
         newcomer: whether the user signed in there, and never before at that provider.
@@ -166,7 +166,7 @@ class Familiar:
         enough = np.where(neighbours, 4, 1) * settings["failures-before"]
         soon = self.first_good - last_before <= settings["minutes-before"] * MINUTE
         self._begin, self._settings = int(entries.time[0]), settings
-        self.way_known = self._ways(entries, kinds.good & (before == 0)[self.pair])
+        self.way_known = self._ways(entries, kinds.good & (before == 0)[self.pair], bad)
         known = np.bincount(self.pair[earlier & self.way_known], minlength=len(begins))
         way_known = known / np.maximum(np.bincount(self.pair[earlier], minlength=len(begins)), 1)
         since = np.minimum(first_bad, self._by_provider(places, first_bad))
@@ -187,10 +187,12 @@ class Familiar:
         gentle = first_good // MINUTE - first_bad // MINUTE >= failures * self._settings["device-pause"]
         return gentle & (early | (way_known > 0.5))
 
-    def _ways(self, entries: Entries, trusted: Mask) -> Mask:
-        """Of each try, whether its user signed in with that service and mechanism, in one of those tries."""
+    def _ways(self, entries: Entries, trusted: Mask, bad: Mask) -> Mask:
+        """Of each failure, whether its user signed in with that service and mechanism, in one of the trusted tries."""
         ways = entries.user.astype(np.int64) << 32 | entries.service.astype(np.int64) << 16 | entries.mechanism
-        return np.isin(ways, np.unique(ways[trusted & (entries.user > 0)]))
+        known, rows = np.zeros(len(entries), bool), np.flatnonzero(bad)
+        known[rows] = among(ways[rows], ways[trusted & (entries.user > 0)])
+        return known
 
     def rows_of(self, pair: int) -> Ints:
         """The tries of a pair, in order of time."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from kit.logs.case import MOST, Case, Judgement
 from kit.logs.ledger import MINUTE, Ints, Mask
-from kit.logs.signals import DAY, Groups, Signal
+from kit.logs.signals import DAY, Groups, Signal, among
 from kit.logs.strangers import Attack
 
 
@@ -32,16 +32,19 @@ def judge_intruders(case: Case, attacks: list[Attack], shared: Mask) -> None:
 
 def _amid(case: Case, attacks: list[Attack], new: Ints) -> Ints:
     """First successes from the networks of an attack while it went on, a day before or after; returns the pairs that are left."""
-    familiar, networks = case.familiar, case.places.network
+    if not attacks:
+        return new
+    familiar = case.familiar
+    from_where = np.concatenate([attack.networks for attack in attacks])
+    which = np.repeat(np.arange(len(attacks)), [len(attack.networks) for attack in attacks])
+    begin, end = (np.array([getattr(attack, name) for attack in attacks])[which] for name in ("begin", "end"))
+    mine, first = case.places.network[familiar.address[new]], familiar.first_good[new]
     told = np.zeros(len(new), bool)
-    for attack in attacks:
-        during = (familiar.first_good[new] >= attack.begin - DAY) & (familiar.first_good[new] <= attack.end + DAY) & ~told
-        if not during.any():
-            continue
-        for place in np.flatnonzero(during & np.isin(networks[familiar.address[new]], attack.networks)).tolist():
-            told[place] = True
-            right = _right(case, int(new[place]))
-            _tell(case, right, [case.signal("right-amid-attack", int(case.entries.count[right].sum()), right)])
+    for place in np.flatnonzero(among(mine, from_where) & (mine > 0)).tolist():
+        told[place] = ((from_where == mine[place]) & (first[place] >= begin - DAY) & (first[place] <= end + DAY)).any()
+    for pair in new[told][:MOST].tolist():
+        right = _right(case, pair)
+        _tell(case, right, [case.signal("right-amid-attack", int(case.entries.count[right].sum()), right)])
     return new[~told]
 
 
@@ -52,7 +55,7 @@ def _from_next_door(case: Case, new: Ints) -> None:
     keys = e.user[strange].astype(np.int64) << 32 | case.network[strange]
     mine = familiar.user[new] << 32 | case.places.network[familiar.address[new]]
     lonely = case.neighbours[case.places.network[familiar.address[new]]] <= 1
-    for place in np.flatnonzero(np.isin(mine, keys) & lonely)[:MOST].tolist():
+    for place in np.flatnonzero(among(mine, keys) & lonely)[:MOST].tolist():
         rows = strange[keys == mine[place]]
         rows = rows[e.time[rows] < familiar.first_good[new[place]]]
         tries = int(e.count[rows].sum())
