@@ -218,7 +218,10 @@ class _Run:
             if not (delivered.accepted or line.spent):
                 await session.run(_reset(), line.wire)  # the envelope may still be open
         except Broken as broken:
-            session.findings.append(found_broken(broken, session.steps[-1], self.profile))
+            last = session.steps[-1]
+            session.findings.append(found_broken(broken, last, self.profile))
+            if last.name == "message" and last.sent is None:  # it was about to go, and nothing of it did
+                journal.conclude(number, State.LATER, now=_now(), code=0, recipients=mail.recipients)
             return False
         finally:
             self.pace.settle()

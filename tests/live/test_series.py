@@ -286,6 +286,15 @@ async def test_what_has_no_answer_is_in_doubt_and_not_sent_again(run, answers):
     assert len(script.heard) == 2
 
 
+async def test_what_never_left_is_in_no_doubt_and_goes_over_the_next_connection(run):
+    """An answer that came before the content keeps it here."""
+    async with serving(DATA=["354 Go on", "354 Go on\r\n250 2.0.0 Ok: queued as TOOEARLY1", "354 Go on"]) as (script, profile):
+        result = await run(profile, 2)
+    assert states(result) == ["accepted", "accepted"]
+    assert (script.took, len(script.heard)) == ([1, 2], 2)
+    assert any("before it was asked" in finding.title for finding in result.findings)
+
+
 @pytest.mark.parametrize("word", ["banner", "EHLO", "MAIL", "DOT"])
 async def test_who_hangs_up_on_everything_is_asked_once(run, word):
     async with serving(**{word: [HANGUP]}) as (script, profile):
