@@ -187,7 +187,7 @@ class Case:
                 last=last,
                 next_step=advice["next_step"].format(
                     users=_bounded(name) if what == "user" else self._some("user", rows, "whoever was tried"),
-                    where=self._some("address", rows, "where it comes from") if what == "user" else _bounded(name),
+                    where=self._where(verdict, what, name, rows),
                     way=self._way(rows),
                     since=f"{first:%Y-%m-%d %H:%M} UTC",
                     last=f"{last:%Y-%m-%d %H:%M} UTC",
@@ -212,6 +212,14 @@ class Case:
         """The /24 or /64 that a try came from."""
         address = self.name("address", row)
         return str(ip_network(f"{address.partition('%')[0]}/{64 if ':' in address else 24}", strict=False))
+
+    def _where(self, verdict: Judgement, what: str, name: str, rows: Ints) -> str:
+        if what == "user":
+            return self._some("address", rows, "where it comes from")
+        if verdict is Judgement.ATTACK and what != "address":
+            number = len(np.unique(self.entries.address[rows]))
+            return f"the {number:,} addresses" + (f" seen in {name}" if what == "network" else "") + " (--block FILE lists them)"
+        return _bounded(name)
 
     def _strange_addresses(self, rows: Ints) -> tuple[str, ...]:
         used = np.unique(self.entries.address[rows])

@@ -11,9 +11,11 @@ from typing import Any, Final
 from kit.errors import UnreadableInput
 from kit.knowledge.load import load_table
 from kit.logs.authlog import LogReader
+from kit.logs.case import Verdict
 from kit.logs.draft import draft
 from kit.logs.rotation import has_no_times
 from kit.logs.summary import Ranking, Summary
+from kit.logs.verdict_report import verdict_documents, verdict_text
 
 TOP: Final = 10
 _WIDTH: Final = 100
@@ -32,12 +34,15 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def report(reader: LogReader, summary: Summary, *, verbose: bool = False, written: Path | None = None) -> str:
+def report(
+    reader: LogReader, summary: Summary, verdicts: Sequence[Verdict] = (), *, verbose: bool = False, written: Path | None = None
+) -> str:
     """The text for a reader whose tables have all been taken, and their totals.
 
     Args:
         reader: what was read.
         summary: of its tables.
+        verdicts: about them.
         verbose: whether to draft line classes for what was not understood.
         written: the file that has the attempts.
     """
@@ -45,7 +50,7 @@ def report(reader: LogReader, summary: Summary, *, verbose: bool = False, writte
     if summary.attempts:
         parts += [_causes(summary), _subjects("Who is failing", "user", "from", summary.users(TOP), summary), _services(summary)]
         parts.insert(3, _subjects("Where failures come from", "address", "users", summary.addresses(TOP), summary))
-    parts += [_coverage(reader), *(_drafts(reader) if verbose else ()), _next(reader, summary, written)]
+    parts += [verdict_text(verdicts), _coverage(reader), *(_drafts(reader) if verbose else ()), _next(reader, summary, written)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -63,13 +68,14 @@ def tell_what_is_no_log(reader: LogReader) -> None:
         raise UnreadableInput(what, where=", ".join(source.name for source in reader.sources), next_step="Give the mail log itself")
 
 
-def to_document(reader: LogReader, summary: Summary) -> dict[str, Any]:
+def to_document(reader: LogReader, summary: Summary, verdicts: Sequence[Verdict] = ()) -> dict[str, Any]:
     """The same for programs: what `kit logs --json` prints."""
     return {
         "coverage": reader.coverage,
         "time_anchor": list(reader.time_anchor),
         "outcomes": dict(summary.outcomes),
         "causes": dict(summary.causes),
+        "verdicts": verdict_documents(verdicts),
         "not_understood_examples": list(reader.unknown),
         "problems": list(reader.problems),
     }

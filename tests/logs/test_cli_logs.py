@@ -62,7 +62,7 @@ def test_json_is_what_an_independent_count_says():
     assert (done.exit_code, done.stderr) == (0, "")
     document = json.loads(done.stdout)
     attempts, coverage = read_slowly(SAMPLE, year=2026)
-    assert set(document) == {"coverage", "time_anchor", "outcomes", "causes", "not_understood_examples", "problems"}
+    assert set(document) == {"coverage", "time_anchor", "outcomes", "causes", "verdicts", "not_understood_examples", "problems"}
     assert document["coverage"] == coverage
     for name, field in (("outcomes", "outcome"), ("causes", "cause")):
         totals = Counter()
