@@ -18,7 +18,7 @@ from kit.logs.stories import Group, Life, Line, Web
 from kit.logs.table import Portion
 from kit.logs.trail import LONGEST, State, copy_of
 from kit.model import Attempt, Cause, Outcome, Service
-from kit.redact import mask, mask_lines
+from kit.redact import mask_known, mask_lines
 
 IDLE: Final = timedelta(minutes=10)
 """Lines of one process that are further apart are of two connections, where no line says where one ends."""
@@ -133,7 +133,7 @@ def story_of(group: Group, web: Web, times: Mapping[int, datetime], sources: Seq
 
 
 def _first(fields: Iterable[Mapping[str, str]], name: str) -> str | None:
-    return next((mask(each[name][:LONGEST]) for each in fields if name in each), None)
+    return next((mask_known(each[name][:LONGEST]) for each in fields if name in each), None)
 
 
 def _belongs(line: Line, near: Sequence[datetime], times: Mapping[int, datetime]) -> bool:
@@ -180,8 +180,8 @@ def _fates(lines: Iterable[Line], ids: set[str | None], times: Mapping[int, date
         fates.pop(recipient, None)
         # Dovecot names the mailbox only, when the queue has told of the recipient.
         if copy_of(reading) not in ids - {None} and not (fates and recipient is None and reading.state is State.DELIVERED):
-            where, why = (value and mask(value[:LONGEST]) for value in (reading.fields.get("where"), reading.fields.get("why")))
-            named = recipient and mask(recipient[:LONGEST])
+            where, why = (value and mask_known(value[:LONGEST]) for value in (reading.fields.get("where"), reading.fields.get("why")))
+            named = recipient and mask_known(recipient[:LONGEST])
             fates[recipient] = Fate(recipient=named, state=reading.state, where=where, why=why, time=times.get(line.place))
     return list(fates.values())
 

@@ -30,7 +30,7 @@ from kit.logs.rotation import find_sources
 from kit.logs.source import Source
 from kit.logs.stories import SHORTEST, Line, Web
 from kit.logs.trail import LONGEST, read
-from kit.redact import mask
+from kit.redact import mask_known
 from kit.sending.sent import Sent
 
 PASSES: Final = 6
@@ -125,7 +125,7 @@ def trace(
         stories = [story for group in groups if _within(story := story_of(group, web, times, sources), since, until)]
         client = _client(sent, stories)
         return Trace(
-            sought=tuple(map(mask, wanted)),
+            sought=tuple(map(mask_known, wanted)),
             stories=tuple(stories),
             client=client,
             lines=finder.lines,
@@ -205,7 +205,7 @@ def _client(sent: Sent | None, stories: list[Story]) -> tuple[Event, ...]:
     """Puts what the client knows on the time line of its message; gives it back where there is none."""
     if sent is None:
         return ()
-    events = tuple(Event(time=time, side="client", says=mask(says[:LONGEST])) for time, says in sent.events)
+    events = tuple(Event(time=time, side="client", says=mask_known(says[:LONGEST])) for time, says in sent.events)
     ids = {text.strip("<>") for text in sent.ids}
     of = [n for n, story in enumerate(stories) if ids & {story.message_id, *story.ids}]
     of = of or [n for n, story in enumerate(stories) if story.kind == "connection"]
