@@ -358,9 +358,11 @@ class Selection:
         failed, names = self.only(~good).counted(column)
         mine = failed + self.only(good).counted(column)[0]
         well = (beside or self).only(good).counted(column)[0]
-        order = np.lexsort((-well[:-1], -failed[:-1], mine[:-1] == 0))[:most]
+        least = np.partition(failed[:-1], -most)[-most] if len(names) > most else 0
+        some = np.flatnonzero((mine[:-1] > 0) & (failed[:-1] >= least))
+        order = some[np.lexsort((-well[some], -failed[some]))][:most]
         runs_of = self._runs_by(column)
-        return [Name(names[i], int(failed[i]), int(well[i]), *self._others(column, runs_of(names[i]))) for i in order.tolist() if mine[i]]
+        return [Name(names[i], int(failed[i]), int(well[i]), *self._others(column, runs_of(names[i]))) for i in order.tolist()]
 
     def _runs_by(self, column: str) -> Callable[[str], list[Rows]]:
         """What finds the selected rows of a value."""

@@ -67,7 +67,7 @@ class TimeChart:
             for trace in self.figure.data:
                 found = counts.get(trace.name)
                 trace.x = [] if found is None else times
-                trace.y = [] if found is None else found.tolist()
+                trace.y = [] if found is None else found
                 trace.visible = found is not None
                 trace.selectedpoints = None
         # The page tells of its selection's frame with values that are undefined, which no message can carry back.
