@@ -245,11 +245,16 @@ class Journal:
 
 
 def series_of(profile: Profile, *, target: str | None = None, sender: str | None = None, **what: Any) -> Series:
-    """A new series to that server; its settings hold in other folders too. `what`: its messages, by the names that Series has for it."""
-    files = {name: str(Path(path).absolute()) for name in ("ca_file", "cert_file", "key_file") if (path := getattr(profile, name))}
-    profile = replace(profile, **files)  # type: ignore[arg-type]
+    """A new series to that server. `what`: its messages, by the names that Series has for it."""
+    profile = anywhere(profile)
     sender = sender or profile.sender or profile.user or ""
     return Series(target=target or profile.name or profile.host, account=account_of(profile), profile=profile, sender=sender, **what)
+
+
+def anywhere(profile: Profile) -> Profile:
+    """The same settings, in whichever folder they are used."""
+    files = {name: str(Path(path).absolute()) for name in ("ca_file", "cert_file", "key_file") if (path := getattr(profile, name))}
+    return replace(profile, **files)  # type: ignore[arg-type]
 
 
 def journal_folder() -> Path:

@@ -17,7 +17,7 @@ from kit.checks.text import plan
 from kit.errors import KitError
 from kit.model import Profile, Security, SendResult, Step
 from kit.sandbox.server import HOST, Sandbox, open_sandbox
-from kit.sending.journal import Entry, Journal, State, journal_folder, read_journal, unfinished
+from kit.sending.journal import Entry, Journal, State, anywhere, journal_folder, read_journal, unfinished
 from kit.sending.mail import Mail
 from kit.sending.pace import MOST_MESSAGES, Pace
 from kit.sending.received import read_received
@@ -135,7 +135,7 @@ class SendPanel(w.VBox):
         """What a series of this account that was cut short has left."""
         for name, series in reversed(unfinished().items()):
             left = sum(entry.state in (State.PLANNED, State.LATER) for entry in read_journal(journal_folder() / f"{name}.jsonl")[1])
-            if series.account == account_of(profile) and left:
+            if series.account == account_of(anywhere(profile)) and left:
                 self._unsent = name
                 to = ", ".join(series.recipients)
                 self._cut_short.value = hint(f"A series to {to} was cut short: {left} of its {series.messages} messages are not sent yet.")

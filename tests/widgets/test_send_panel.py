@@ -335,6 +335,17 @@ async def test_a_series_that_was_begun_here_goes_on_by_its_name_alone():
         assert (process.returncode, len(real.messages)) == (0, 2)
 
 
+def test_the_rest_is_offered_to_whom_a_certificate_names_too(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    save_profile(Profile(name="cert", host="mx.example.com", port=465, security=Security.TLS, sender="a@example.com", cert_file="me.pem"))
+    panel = SendPanel()
+    choose(panel, "profile: cert")
+    Journal.start(panel.message.series(panel.form.profile(), 2), now=datetime.now(UTC)).close()
+    panel = SendPanel()
+    choose(panel, "profile: cert")
+    assert is_shown(panel, panel.rest)
+
+
 async def test_the_rest_of_a_series_that_is_longer_than_this_page_begins_goes_out():
     async with kit.open_sandbox() as real:
         saved(real)
