@@ -9,7 +9,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
 from kit.logs.case import Verdict
-from kit.logs.signals import Line
+from kit.logs.signals import Line, Signal
 
 TOP: Final = 10
 _WIDTH: Final = 100
@@ -19,7 +19,7 @@ def verdict_text(verdicts: Sequence[Verdict]) -> str:
     """The worst first, at most TOP; an address whose network is told stays unmentioned. Empty where there is nothing to tell."""
     if not verdicts:
         return ""
-    told = list(_without_members(verdicts))
+    told = list(without_members(verdicts))
     more = f"\n\n... and {len(told) - TOP:,} more: --json has them all" if len(told) > TOP else ""
     head = "What is behind it, with what was counted, and in brackets what it takes"
     return "\n\n".join([head, *("\n".join(_told(verdict)) for verdict in told[:TOP])]) + more
@@ -43,17 +43,23 @@ def _told(verdict: Verdict) -> Iterator[str]:
     number = f"{verdict.tries:,} {'try' if verdict.tries == 1 else 'tries'}"
     yield from _wrapped(f"{verdict.words}; {number}, {verdict.first:%Y-%m-%d %H:%M} to {verdict.last:%Y-%m-%d %H:%M} UTC")
     for signal in verdict.signals:
-        form = ".0%" if signal.words.startswith("of ") else ",g"
-        yield from _wrapped(f"- {signal.value:{form}} {signal.words} ({signal.threshold:{form}})", more="  ")
+        yield from _wrapped(f"- {signal_text(signal)}", more="  ")
     yield from _wrapped(f"Lines: {', '.join(map(_place, verdict.signals[-1].lines))}")
     yield from _wrapped(f"Next: {verdict.next_step}", more="      ")
+
+
+def signal_text(signal: Signal) -> str:
+    """What was counted, and in brackets from which number on it counts."""
+    form = ".0%" if signal.words.startswith("of ") else ",g"
+    return f"{signal.value:{form}} {signal.words} ({signal.threshold:{form}})"
 
 
 def _place(line: Line) -> str:
     return f"{line.file or 'the log'}:{line.line}"
 
 
-def _without_members(verdicts: Sequence[Verdict]) -> Iterator[Verdict]:
+def without_members(verdicts: Sequence[Verdict]) -> Iterator[Verdict]:
+    """Without the addresses of which their network's verdict says the same."""
     networks = [(verdict, ip_network(verdict.subject.partition(":")[2])) for verdict in verdicts if verdict.subject.startswith("network:")]
     for verdict in verdicts:
         if verdict.subject.startswith("address:"):

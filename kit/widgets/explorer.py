@@ -23,6 +23,7 @@ from kit.widgets.common import STYLE, escape, say
 from kit.widgets.coverage import coverage
 from kit.widgets.fit import Fit
 from kit.widgets.tries import Tries
+from kit.widgets.verdicts import Verdicts
 
 _ALL: Final = "all"
 _FAILED: Final = "all that failed"
@@ -68,6 +69,7 @@ class Explorer(w.VBox):
         self.back = w.Button(description="Back", tooltip="What was looked at before", disabled=True)
         colours = colours_of(causes)
         self._chart, self._sides, self.tries = TimeChart(colours), Sides(colours), Tries(log.table)
+        self.verdicts = Verdicts(log.table, self.look)
         self.figure = self._chart.figure
         self.panes = [w.Dropdown(description=title, options=list(columns), layout=w.Layout(width="32%")) for title, columns in _PANES]
         self._chips, self._summary, self._saved = w.HBox(layout=w.Layout(flex_flow="row wrap")), w.HTML(), w.HTML()
@@ -96,6 +98,7 @@ class Explorer(w.VBox):
         wrapped = w.Layout(flex_flow="row wrap")
         return [
             w.HTML(STYLE + coverage(self._log)),
+            self.verdicts,
             w.HBox([self.period, self.outcome, self.cause], layout=wrapped),
             w.HBox([self.since, self.until], layout=wrapped),
             w.HBox([self.user, self.address, self.reset, self.back], layout=wrapped),
