@@ -92,12 +92,12 @@ class Case:
     @cached_property
     def device_known(self) -> Mask:
         """Of each failure, whether its user ever signed in that way from that address; where the log does not tell the mechanism, by that service."""
-        e, good = self.entries, self.kinds.good
-        service = self.familiar.pair << 16 | e.service
-        exact = service << 16 | e.mechanism
-        bad = np.flatnonzero(self.kinds.failed | self.kinds.refused)
+        e = self.entries
+        bad, good = np.flatnonzero(self.kinds.failed | self.kinds.refused), np.flatnonzero(self.kinds.good)
+        services = [self.familiar.pair[rows].astype(np.int64) << 16 | e.service[rows] for rows in (bad, good)]
         known = np.zeros(len(e), bool)
-        known[bad] = among(exact[bad], exact[good]) | ((e.mechanism[bad] == 0) & among(service[bad], service[good]))
+        known[bad] = (e.mechanism[bad] == 0) & among(services[0], services[1])
+        known[bad] |= among(services[0] << 16 | e.mechanism[bad], services[1] << 16 | e.mechanism[good])
         return known
 
     @cached_property

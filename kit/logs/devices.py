@@ -53,9 +53,9 @@ def _subject(case: Case, rows: Ints) -> str:
 def _longest_run(case: Case, groups: Groups) -> Ints:
     """Of each group, the most failures of one pair without a success of that pair in between, where they took an hour or so."""
     order, pair = case.familiar.order, case.familiar.pair
-    successes = np.empty(len(order), np.int64)
-    successes[order] = np.cumsum(case.kinds.good[order])
-    run = np.unique(pair[groups.rows] << 32 | successes[groups.rows], return_inverse=True)[1]
+    successes = np.empty(len(order), np.int32)
+    successes[order] = np.cumsum(case.kinds.good[order], dtype=np.int32)
+    run = np.unique(pair[groups.rows].astype(np.int64) << 32 | successes[groups.rows], return_inverse=True)[1]
     by_run = np.lexsort((groups.time, run, groups.group))
     group, run, time = groups.group[by_run], run[by_run], groups.time[by_run]
     new = np.ones(len(group), bool)

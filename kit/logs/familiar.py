@@ -113,7 +113,7 @@ def _is_in(name: str | None, own: Collection[Network]) -> bool:
 def _numbered(keys: npt.NDArray[Any]) -> Ints:
     """Numbers from 1 for what differs, and 0 for 0."""
     values, place = np.unique(keys, return_inverse=True)
-    return np.asarray(place + int(values[0] != 0), np.int64) if len(values) else place
+    return np.asarray(place + int(values[0] != 0), np.int32) if len(values) else place
 
 
 class Familiar:
@@ -137,20 +137,22 @@ class Familiar:
 
     def __init__(self, entries: Entries, kinds: Kinds, places: Places, settings: dict[str, float]) -> None:
         key = entries.user.astype(np.int64) << 32 | entries.address
-        self.order = np.argsort(key, kind="stable")
+        self.order = np.argsort(key, kind="stable").astype(np.int32)
         key = key[self.order]
         new = np.ones(len(key), bool)
         new[1:] = key[1:] != key[:-1]
         begins = np.flatnonzero(new)
         self._ends = np.append(begins, len(key))
-        self.pair = np.empty(len(key), np.int64)
+        self.pair = np.empty(len(key), np.int32)
         self.pair[self.order] = np.cumsum(new) - 1
         self.user, self.address = key[begins] >> 32, key[begins] & 0xFFFFFFFF
+        del key, new
         bad = kinds.failed | kinds.refused | kinds.stopped
         time, good = entries.time[self.order], kinds.good[self.order]
         self.first_good = _least(np.where(good, time, NEVER), begins)
         self.last_good = _most(np.where(good, time, 0), begins)
         first_bad = _least(np.where(bad[self.order], time, NEVER), begins)
+        del time, good
 
         earlier = bad & (entries.time < self.first_good[self.pair])
         before = np.bincount(self.pair[earlier], entries.count[earlier], len(begins))
@@ -166,7 +168,7 @@ class Familiar:
         enough = np.where(neighbours, 4, 1) * settings["failures-before"]
         soon = self.first_good - last_before <= settings["minutes-before"] * MINUTE
         self._begin, self._settings = int(entries.time[0]), settings
-        self.way_known = self._ways(entries, kinds.good & (before == 0)[self.pair], bad)
+        self.way_known = self._known_ways(entries, kinds.good & (before == 0)[self.pair], bad)
         known = np.bincount(self.pair[earlier & self.way_known], minlength=len(begins))
         way_known = known / np.maximum(np.bincount(self.pair[earlier], minlength=len(begins)), 1)
         since = np.minimum(first_bad, self._by_provider(places, first_bad))
@@ -187,16 +189,15 @@ class Familiar:
         gentle = first_good // MINUTE - first_bad // MINUTE >= failures * self._settings["device-pause"]
         return gentle & (early | (way_known > 0.5))
 
-    def _ways(self, entries: Entries, trusted: Mask, bad: Mask) -> Mask:
+    def _known_ways(self, entries: Entries, trusted: Mask, bad: Mask) -> Mask:
         """Of each failure, whether its user signed in with that service and mechanism, in one of the trusted tries."""
-        ways = entries.user.astype(np.int64) << 32 | entries.service.astype(np.int64) << 16 | entries.mechanism
         known, rows = np.zeros(len(entries), bool), np.flatnonzero(bad)
-        known[rows] = among(ways[rows], ways[trusted & (entries.user > 0)])
+        known[rows] = among(_ways(entries, rows), _ways(entries, np.flatnonzero(trusted & (entries.user > 0))))
         return known
 
     def rows_of(self, pair: int) -> Ints:
         """The tries of a pair, in order of time."""
-        return self.order[self._ends[pair] : self._ends[pair + 1]]
+        return self.order[self._ends[pair] : self._ends[pair + 1]].astype(np.int64)
 
     def _at_address(self, number: int) -> Ints:
         """Of each pair, the first success of anybody at its address: for tries of which the log does not tell the user."""
@@ -211,6 +212,11 @@ class Familiar:
         first = np.full(len(place), NEVER)
         np.minimum.at(first, place, times)
         return np.where(provider > 0, first[place], NEVER)
+
+
+def _ways(entries: Entries, rows: Ints) -> Ints:
+    """User, service and mechanism of tries in one number."""
+    return entries.user[rows].astype(np.int64) << 32 | entries.service[rows].astype(np.int64) << 16 | entries.mechanism[rows]
 
 
 def _least_by(groups: Ints, values: Ints, users: Ints) -> Ints:

@@ -90,14 +90,14 @@ class Groups:
 
     def __init__(self, entries: Entries, rows: Ints, key: npt.NDArray[Any], pause: int) -> None:
         order = np.argsort(key, kind="stable")
-        self.rows, keys = rows[order], key[order].astype(np.int64)
+        self.rows, keys = rows[order].astype(np.int32), key[order]
         self._entries = entries
-        self.time, self.count = entries.time[self.rows], entries.count[self.rows].astype(np.int64)
+        self.time, self.count = entries.time[self.rows], entries.count[self.rows]
         new = np.ones(len(keys), bool)
         new[1:] = (keys[1:] != keys[:-1]) | (np.diff(self.time) > pause)
         self.begins = np.flatnonzero(new)
-        self.group = np.cumsum(new) - 1
-        self.key = keys[self.begins]
+        self.group = np.cumsum(new, dtype=np.int32) - 1
+        self.key = keys[self.begins].astype(np.int64)
         self.tries = self.sums(self.count)
         self._seen: tuple[npt.NDArray[Any], Ints] | None = None
 
@@ -107,11 +107,11 @@ class Groups:
     def of(self, group: int) -> Ints:
         """The places of one group's tries, in order of time."""
         end = self.begins[group + 1] if group + 1 < len(self.begins) else len(self.rows)
-        return self.rows[self.begins[group] : end]
+        return self.rows[self.begins[group] : end].astype(np.int64)
 
     def sums(self, values: npt.NDArray[Any]) -> Ints:
         """The sum of each group."""
-        return np.add.reduceat(values.astype(np.int64), self.begins) if len(values) else np.zeros(0, np.int64)
+        return np.add.reduceat(values, self.begins, dtype=np.int64) if len(values) else np.zeros(0, np.int64)
 
     def share(self, mask: Mask) -> npt.NDArray[np.float64]:
         """Of each group's tries, the share that the mask (over all entries) has."""
@@ -135,12 +135,14 @@ class Groups:
 
     def within(self, width: int, values: npt.NDArray[Any] | None = None) -> Ints:
         """At each try, how many its group had within so many microseconds before; of values, how many different ones: those not seen for as long."""
-        weights = self.count if values is None else (self._since(values) >= width).astype(np.int64)
+        weights = self.count if values is None else self._since(values) >= width
         if not len(weights):
-            return weights
+            return np.zeros(0, np.int64)
         span = int(self.time.max() - self.time.min()) + width + 1
-        moments = self.group * (span // 1000 + 1) + (self.time - self.time.min()) // 1000
-        total = np.concatenate(([0], np.cumsum(weights)))
+        moments = (self.time - self.time.min()) // 1000
+        moments += self.group.astype(np.int64) * (span // 1000 + 1)
+        total = np.zeros(len(weights) + 1, np.int64)
+        np.cumsum(weights, out=total[1:])
         found: Ints = total[1:] - total[np.searchsorted(moments, moments - width // 1000, side="right")]
         return found
 
@@ -152,36 +154,39 @@ class Groups:
     def _since(self, values: npt.NDArray[Any]) -> Ints:
         """Of each try, the time since the one before with the same value in its group; for ever where it is the first, -1 without a value."""
         if self._seen is None or self._seen[0] is not values:
-            said = values[self.rows].astype(np.int64)
-            key = self.group << 32 | said
+            said = values[self.rows]
+            key = self.group.astype(np.int64) << 32 | said
             order = np.argsort(key, kind="stable")
             since = np.full(len(order), NEVER)
             since[order[1:]] = np.where(np.diff(key[order]) == 0, np.diff(self.time[order]), NEVER)
             self._seen = values, np.where(said > 0, since, -1)
         return self._seen[1]
 
+    def forget(self) -> None:
+        """Lets go of what was kept for the next question about the same values."""
+        self._seen = None
+
     @cached_property
-    def _pauses(self) -> tuple[Ints, Ints, Ints]:
-        """Pauses between tries, by group and length; their groups; how many each group has."""
+    def _pace(self) -> tuple[Ints, npt.NDArray[np.float64]]:
         same = np.diff(self.group) == 0
         gap, group = np.diff(self.time)[same], self.group[1:][same]
         order = np.lexsort((gap, group))
-        return gap[order], group[order], np.bincount(group, minlength=len(self))
+        gap, group, number = gap[order], group[order], np.bincount(group, minlength=len(self))
+        middle = np.cumsum(number) - number + (number - 1) // 2
+        pause = np.where(number > 0, np.append(gap, 0)[np.where(number > 0, middle, 0)], 0)
+        near = np.abs(gap - pause[group]) <= _NEAR * pause[group]
+        share = np.bincount(group[near], minlength=len(self)) / np.maximum(number, 1)
+        return pause, np.where(number >= _FEW, share, 0)
 
-    @cached_property
+    @property
     def pause(self) -> Ints:
         """Of each group, the usual (median) pause between tries; 0 where it is a single one."""
-        gap, _, number = self._pauses
-        middle = np.cumsum(number) - number + (number - 1) // 2
-        return np.where(number > 0, np.append(gap, 0)[np.where(number > 0, middle, 0)], 0)
+        return self._pace[0]
 
-    @cached_property
+    @property
     def rhythm(self) -> npt.NDArray[np.float64]:
         """Of each group, the share of pauses about as long as the usual one; 0 where there are too few to tell."""
-        gap, group, number = self._pauses
-        usual = self.pause[group]
-        near = np.abs(gap - usual) <= _NEAR * usual
-        return np.where(number >= _FEW, np.bincount(group[near], minlength=len(self)) / np.maximum(number, 1), 0)
+        return self._pace[1]
 
     def moves(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Of each group, the share of tries with another value than the one before."""
@@ -192,8 +197,11 @@ class Groups:
 
 def different_by(groups: npt.NDArray[Any], values: npt.NDArray[Any], number: int) -> Ints:
     """How many different values each of so many groups has."""
-    pairs = np.sort(groups.astype(np.int64) << 32 | values)
-    return np.bincount(pairs[np.flatnonzero(np.diff(pairs, prepend=-1))] >> 32, minlength=number)
+    pairs = groups.astype(np.int64) << 32 | values
+    pairs.sort()
+    new = np.ones(len(pairs), bool)
+    new[1:] = pairs[1:] != pairs[:-1]
+    return np.bincount(pairs[new] >> 32, minlength=number)
 
 
 def among(values: Ints, known: Ints) -> Mask:

@@ -16,6 +16,8 @@ _UNKNOWN: Final = (Cause.UNKNOWN_USER.value,)
 _UNTOLD: Final = (Cause.UNKNOWN_USER.value, Cause.CREDENTIALS.value)
 _ONCE: Final = 1.2  # tries for each name that still are one each
 _PART: Final = 0.2  # of the names tried: what guessing may hit, and what half an hour of a rush holds
+_KINDS: Final = ("", "patient", "slow", "brute-force", "spray", "stuffing", "enumeration")
+"""Of what fits several, the later; "patient" is slow on few users."""
 _WANTED: Final = {
     "enumeration": ("names", "unknown-share", "tries-per-name"),
     "stuffing": ("stuffing-names", "tries-per-name", "stuffing-tries"),
@@ -82,6 +84,7 @@ class _Facts:
         self.in_ten = groups.most_within(10 * MINUTE)
         self.in_thirty = groups.most_within(30 * MINUTE, e.user)
         self.in_a_day = groups.most_within(DAY, e.user)
+        groups.forget()
 
     def value(self, signal: str, group: int) -> float:
         """Of one group, what a signal counts."""
@@ -130,25 +133,29 @@ class _Strangers:
         several = Groups(e, rows, case.network[rows], case.pause)
         facts_together = _Facts(case, several, self.missing)
         together = self._kinds_of(several, facts_together, np.zeros(len(several), bool))
-        together[(several.different(e.address) < 2) | self._has_users()[several.key]] = ""
-        of_row = np.full(len(e), "", "U16")
+        together[(several.different(e.address) < 2) | self._has_users()[several.key]] = 0
+        of_row = np.zeros(len(e), np.int8)
         of_row[several.rows] = together[several.group]
         beside = of_row[single.rows[single.begins]]
-        kind = np.where((kind != "") & (beside != "") & ~shared, beside, kind)
-        of_row[single.rows[(kind != "")[single.group]]] = "single"
-        for group in case.worst(single, kind != ""):
+        kind = np.where((kind > 0) & (beside > 0) & ~shared, beside, kind)
+        of_row[single.rows[(kind > 0)[single.group]]] = 1
+        for group in case.worst(single, kind > 0):
             of = single.of(group)
             # Through an address that others use, one user is what it is about; many are no one's.
             only = shared[group] and facts.names[group] == 1
             subject = f"user:{case.name('user', of[0])}" if only else f"address:{case.name('address', of[0])}"
             self._tell(
-                str(kind[group]), subject, of, self._signals(facts, group, str(kind[group]), of, shared[group]), shared=bool(shared[group])
+                _KINDS[kind[group]],
+                subject,
+                of,
+                self._signals(facts, group, _KINDS[kind[group]], of, shared[group]),
+                shared=bool(shared[group]),
             )
-        for group in case.worst(several, together != ""):
+        for group in case.worst(several, together > 0):
             of = several.of(group)
-            signals = self._signals(facts_together, group, str(together[group]), of, False)
-            self._tell(str(together[group]), f"network:{case.network_at(of[0])}", of, signals)
-        explained: Mask = of_row != ""
+            signals = self._signals(facts_together, group, _KINDS[together[group]], of, False)
+            self._tell(_KINDS[together[group]], f"network:{case.network_at(of[0])}", of, signals)
+        explained: Mask = of_row > 0
         return explained
 
     def _shared(self, groups: Groups, facts: _Facts) -> Mask:
@@ -177,8 +184,8 @@ class _Strangers:
         at[case.places.network[familiar.address[(familiar.first_good < NEVER) & ~familiar.broken_in & ~self._intruders]]] = True
         return at
 
-    def _kinds_of(self, groups: Groups, facts: _Facts, shared: Mask) -> npt.NDArray[np.str_]:
-        """The kind of attack that each group is, empty where it is none."""
+    def _kinds_of(self, groups: Groups, facts: _Facts, shared: Mask) -> npt.NDArray[np.int8]:
+        """The kind of attack that each group is, by its place in _KINDS; 0 where it is none."""
         case, wanted = self.case, self.case.settings
         names, each = facts.names, facts.each
         fast = facts.in_ten >= wanted["tries-10min"]
@@ -197,7 +204,7 @@ class _Strangers:
         alone = (names < wanted["names"]) & ~device
         odd = real & (groups.share(case.familiar.way_known) < 0.5)
         patient = (names < wanted["names"]) & (groups.tries >= np.where(odd & ~steady, 0.5, 1) * wanted["slow-tries"]) & (odd | ~steady)
-        kind = np.full(len(groups), "", "U16")
+        kind = np.zeros(len(groups), np.int8)
         for name, mask in (
             ("patient", patient & ~shared & (not case.blind)),
             ("slow", many),
@@ -206,7 +213,7 @@ class _Strangers:
             ("stuffing", many & once & rush),
             ("enumeration", many & few & (facts.missing >= wanted["unknown-share"])),
         ):
-            kind[mask] = name
+            kind[mask] = _KINDS.index(name)
         return kind
 
     def _signals(self, facts: _Facts, group: int, kind: str, rows: Ints, shared: Any) -> list[Signal]:
