@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from kit.errors import UsageError
 from kit.logs.authlog import AuthLog
+from kit.logs.blocks import FORMATS, write_blocks
 from kit.logs.export import open_export
 from kit.logs.trends import last_two_weeks, onset, success_rate
 from kit.logs.view import Filter, Selection, View, edges_between
@@ -73,7 +74,11 @@ class Explorer(w.VBox):
         self.figure = self._chart.figure
         self.panes = [w.Dropdown(description=title, options=list(columns), layout=w.Layout(width="32%")) for title, columns in _PANES]
         self._chips, self._summary, self._saved = w.HBox(layout=w.Layout(flex_flow="row wrap")), w.HTML(), w.HTML()
-        self.file = w.Text(description="Save to", placeholder="attempts.csv, .parquet, .jsonl or .html")
+        self.file = w.Text(
+            description="Save to",
+            placeholder="tries.csv, .parquet, .jsonl, .html; attackers.nft, .sh, .cidr",
+            layout=w.Layout(width="min(520px, 95%)"),
+        )
         self.save = w.Button(description="Save what is shown", layout=w.Layout(width="auto"))
         self.filter = Filter(only={"outcome": _NOT_GOOD})
         self._controls = (self.period, self.since, self.until, self.outcome, self.cause, self.user, self.address)
@@ -206,21 +211,32 @@ class Explorer(w.VBox):
     # ------------------------------------------------------------------------------------ export
 
     def _save(self, _: object) -> None:
+        name = self.file.value.strip()
         try:
-            self._saved.value = say(f"Wrote {self._write(Path(self.file.value.strip()).expanduser()):,} tries to {self.file.value.strip()}")
+            self._saved.value = say(f"Wrote {self._write(Path(name).expanduser())} to {name}")
         except UsageError as fault:
             self._saved.value = say(str(fault), problem=True)
 
-    def _write(self, path: Path) -> int:
+    def _write(self, path: Path) -> str:
+        if path.suffix.lower() in FORMATS:
+            number = write_blocks(path, self.verdicts.given(), own=self.verdicts.own_networks, now=datetime.now(UTC))
+            return f"{number:,} addresses of likely attackers, which nothing blocks before you say so,"
         if path.suffix.lower() in (".html", ".htm"):
             try:
-                path.write_text(self.figure.to_html(include_plotlyjs=True), "utf-8")
+                with path.open("x", encoding="utf-8") as page:
+                    page.write(
+                        f'<!doctype html><meta charset="utf-8"><title>{escape(self.selection.total)} tries</title>{self._summary.value}'
+                    )
+                    page.write(self.figure.to_html(include_plotlyjs=True, full_html=False))
+                    page.write(self._sides.figure.to_html(include_plotlyjs=False, full_html=False))
             except OSError as fault:
-                raise UsageError(f"cannot be written ({fault.strerror})", where=str(path), next_step="Choose another folder") from fault
+                raise UsageError(
+                    f"cannot be written ({fault.strerror})", where=str(path), next_step="Give another name or folder"
+                ) from fault
         else:
             with open_export(path, [Path(name) for name in self._files]) as write:
                 write(self._log.table.take(pa.array(np.sort(self.selection.rows(self.view.size)))))
-        return self.selection.total
+        return f"{self.selection.total:,} tries"
 
 
 def _bars(selection: Selection, beside: Selection, column: str) -> list[Bar]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import ipywidgets as w
 import pyarrow as pa
 
+from kit.errors import UsageError
 from kit.logs.verdict_report import signal_text, without_members
 from kit.logs.verdicts import Judgement, Verdict, judge
 from kit.logs.view import Filter, network_of
@@ -32,30 +33,59 @@ class Verdicts(w.VBox):
         look: shows the tries that a filter chooses.
 
     Attributes:
+        own: networks and addresses of the reader's own, with commas between them: nobody there is called an attacker.
         verdicts: those that were given; None before it was judged.
     """
 
     def __init__(self, table: pa.Table, look: Callable[[Filter], None]) -> None:
         self._table, self._look = table, look
         self.verdicts: list[Verdict] | None = None
+        self.own = w.Text(description="Yours", placeholder="your own networks: 192.0.2.0/24, 2001:db8::/32", continuous_update=False)
+        self.own.layout.width = "min(480px, 95%)"
         self.button = w.Button(description="What is behind it?", layout=w.Layout(width="auto"))
         self.list = w.Select(description="Verdicts", rows=_ROWS, layout=w.Layout(width="auto", display="none"))
         self.list.add_class("kit-tries")
         self.status, self._told = w.HTML(), w.HTML()
         self.button.on_click(lambda _: self.judge())
+        self.own.observe(lambda _: self._again(), "value")
         self.list.observe(self._choose, "value")
-        super().__init__([self.button, self.status, self.list, self._told])
+        super().__init__([w.HBox([self.own, self.button], layout=w.Layout(flex_flow="row wrap")), self.status, self.list, self._told])
         if len(table) <= AT_ONCE:
-            self._show(judge(table))
+            self._again()
+
+    @property
+    def own_networks(self) -> list[str]:
+        """As they were typed, one by one."""
+        return [each.strip() for each in self.own.value.split(",") if each.strip()]
+
+    def given(self) -> list[Verdict]:
+        """The verdicts; the log is judged where it was not yet.
+
+        Raises:
+            UsageError: one of the reader's own networks is none.
+        """
+        if self.verdicts is None:
+            self._show(judge(self._table, own=self.own_networks))
+        return self.verdicts or []
+
+    def _again(self) -> None:
+        self.verdicts = None
+        if len(self._table) > AT_ONCE:
+            self.button.layout.display = "flex"
+            return
+        try:
+            self.given()
+        except UsageError as fault:
+            self.status.value = say(str(fault), problem=True)
 
     def judge(self) -> asyncio.Task[None]:
         """Judges in the background."""
         self.button.disabled = True
         self.status.value = say("Judging …")
-        return spawn(self._judge(), self.status)
+        return spawn(self._judge(), self.status, done=lambda: setattr(self.button, "disabled", False))
 
     async def _judge(self) -> None:
-        self._show(await asyncio.to_thread(judge, self._table))
+        self._show(await asyncio.to_thread(judge, self._table, own=self.own_networks))
 
     def _show(self, verdicts: Sequence[Verdict]) -> None:
         self.verdicts, shown = list(verdicts), list(without_members(verdicts))

@@ -86,3 +86,30 @@ def test_nothing_in_a_name_can_act(words):
     panel.verdicts.list.value = number
     assert_harmless(panel)
     assert panel.selection.total == 200
+
+
+def test_what_is_ones_own_is_no_attacker(log):
+    panel = Explorer(log)
+    panel.verdicts.own.value = "192.0.2.0/24"
+    assert not any("attack" in label for label, _ in panel.verdicts.list.options)
+    panel.verdicts.own.value = "192.0.2.0/24, nonsense"
+    assert "Problem" in shown(panel.verdicts)
+
+
+def test_what_is_shown_is_saved_in_the_form_that_the_ending_names(log, tmp_path):
+    panel = Explorer(log)
+    total = panel.selection.total
+    for name, said, begins in (
+        ("a.csv", f"Wrote {total:,} tries", '"time"'),
+        ("a.html", f"Wrote {total:,} tries", "<!doctype html>"),
+        ("a.cidr", "addresses of likely attackers", "#"),
+    ):
+        panel.file.value = str(tmp_path / name)
+        panel.save.click()
+        assert said in shown(panel)
+        assert (tmp_path / name).read_text("utf-8").startswith(begins)
+    assert "192.0.2.130" in (tmp_path / "a.cidr").read_text()
+    assert len((tmp_path / "a.csv").read_text().splitlines()) == 1 + len(log.frame[log.frame["outcome"] != "success"])
+    panel.file.value = str(tmp_path / "a.txt")
+    panel.save.click()
+    assert "Problem" in shown(panel)
