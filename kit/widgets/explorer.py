@@ -18,7 +18,7 @@ from kit.logs.blocks import FORMATS, write_blocks
 from kit.logs.export import open_export
 from kit.logs.trends import last_two_weeks, onset, success_rate
 from kit.logs.view import Filter, Selection, View, edges_between
-from kit.model import Outcome
+from kit.model import Cause, Outcome
 from kit.widgets.charts import MOST, Bar, Sides, TimeChart, colours_of
 from kit.widgets.common import STYLE, escape, say
 from kit.widgets.coverage import coverage
@@ -37,6 +37,9 @@ _PANES: Final = (
 )
 _WORDS: Final = {"client_ip": "address"}
 
+_OFFERED: Final = 2000
+"""Names that are offered while one types."""
+
 _looked_at: dict[tuple[str, ...], tuple[Filter, tuple[str, ...]]] = {}
 """By the files of a log, what was looked at last: a cell that is run again goes on there."""
 
@@ -46,6 +49,8 @@ class Explorer(w.VBox):
 
     Args:
         log: as `kit.read_logs` gives it.
+        readable: whether the log's files can be looked into.
+        growing: whether it is going to be renewed.
 
     Attributes:
         filter: what is looked at.
@@ -53,7 +58,7 @@ class Explorer(w.VBox):
         figure: the chart over time.
     """
 
-    def __init__(self, log: AuthLog) -> None:
+    def __init__(self, log: AuthLog, *, readable: bool = True, growing: bool = False) -> None:
         self._log, self._hold = log, False
         self.view = View(log.table)
         self._files = tuple(name for name in log.table["file"].unique().to_pylist() if name)
@@ -64,15 +69,16 @@ class Explorer(w.VBox):
         self.outcome = w.Dropdown(description="Outcome", options=[_FAILED, _ALL, *(o.value for o in Outcome)])
         causes = self.view.values("cause")
         self.cause = w.Dropdown(description="Cause", options=[_ALL, *causes])
-        self.user = w.Combobox(description="User", placeholder="everyone", options=self.view.values("user")[:2000])
-        self.address = w.Combobox(description="Address", placeholder="any", options=self.view.values("client_ip")[:2000])
+        self.user = w.Combobox(description="User", placeholder="everyone", options=self.view.values("user")[:_OFFERED])
+        self.address = w.Combobox(description="Address", placeholder="any", options=self.view.values("client_ip")[:_OFFERED])
         self.reset = w.Button(description="Show all", tooltip="Take every filter off")
         self.back = w.Button(description="Back", tooltip="What was looked at before", disabled=True)
-        colours = colours_of(causes)
-        self._chart, self._sides, self.tries = TimeChart(colours), Sides(colours), Tries(log.table)
+        colours = colours_of([*causes, *(cause.value for cause in Cause if cause not in causes)] if growing else causes)
+        self._chart, self._sides, self.tries = TimeChart(colours), Sides(colours), Tries(log.table, readable=readable)
         self.verdicts = Verdicts(log.table, self.look)
         self.figure = self._chart.figure
         self.panes = [w.Dropdown(description=title, options=list(columns), layout=w.Layout(width="32%")) for title, columns in _PANES]
+        self._coverage = w.HTML(STYLE + coverage(log))
         self._chips, self._summary, self._saved = w.HBox(layout=w.Layout(flex_flow="row wrap")), w.HTML(), w.HTML()
         self.file = w.Text(
             description="Save to",
@@ -102,7 +108,7 @@ class Explorer(w.VBox):
     def _rows(self) -> list[w.Widget]:
         wrapped = w.Layout(flex_flow="row wrap")
         return [
-            w.HTML(STYLE + coverage(self._log)),
+            self._coverage,
             self.verdicts,
             w.HBox([self.period, self.outcome, self.cause], layout=wrapped),
             w.HBox([self.since, self.until], layout=wrapped),
@@ -130,8 +136,31 @@ class Explorer(w.VBox):
 
     def update(self) -> None:
         """Brings everything to what the filter says."""
-        if self._hold:
-            return
+        if not self._hold:
+            self._draw()
+            self.tries.show(self.selection)
+
+    def renew(self, log: AuthLog) -> None:
+        """Shows the log as it has grown. What is looked at stays; a last day, or seven, ends with the log."""
+        self._log, self.view = log, View(log.table)
+        self._files = tuple(name for name in log.table["file"].unique().to_pylist() if name)
+        self._coverage.value = STYLE + coverage(log)
+        self._hold = True
+        chosen, causes = self.cause.value, [_ALL, *self.view.values("cause")]
+        if set(causes) - set(self.cause.options):
+            self.cause.options = causes
+            self.cause.value = chosen
+        for control, column in ((self.user, "user"), (self.address, "client_ip")):
+            if set(names := self.view.values(column)[:_OFFERED]) - set(control.options):
+                control.options = names
+        self._hold = False
+        if _PERIODS[self.period.value]:
+            self.filter = replace(self.filter, since=self._span_of(self.period.value)[0])
+        self.verdicts.renew(log.table)
+        self._draw()
+        self.tries.renew(log.table, self.selection)
+
+    def _draw(self) -> None:
         self.selection = selection = self.view.select(self.filter)
         beside = self.view.select(self.filter.narrowed("outcome").narrowed("cause"))
         columns = [choices[pane.value] for pane, (_, choices) in zip(self.panes, _PANES, strict=True)]
@@ -142,7 +171,6 @@ class Explorer(w.VBox):
         self._summary.value = _summary(
             self.view, self.filter, selection, beside, edges, sum(counts.values(), np.zeros(len(edges) - 1, int))
         )
-        self.tries.show(selection)
         if self._files:
             _looked_at[self._files] = self.filter, tuple(pane.value for pane in self.panes)
 

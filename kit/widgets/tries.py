@@ -43,6 +43,19 @@ class Tries(w.VBox):
         self._selection, self._skip = selection, 0
         self._fill()
 
+    def renew(self, table: pa.Table, selection: Selection) -> None:
+        """The same page of a log that has grown; the try that is chosen, and its lines, stay."""
+        chosen, raw = self._row(self.list.value), self.raw.value
+        self._table, self._selection = table, selection
+        with self.raw.hold_sync():
+            self._fill()
+            same = [place for _, place in self.list.options if chosen and _place_in_log(self._row(place)) == _place_in_log(chosen)]
+            self.list.value = same[0] if same else None
+            self.raw.value = raw
+
+    def _row(self, place: int | None) -> dict[str, Any] | None:
+        return None if place is None else self._table.slice(place, 1).to_pylist()[0]
+
     def _turn(self, by: int) -> None:
         self._skip = max(self._skip + by, 0)
         self._fill()
@@ -61,11 +74,14 @@ class Tries(w.VBox):
         self.list.value = None
 
     def _choose(self, change: Any) -> None:
-        if (place := change["new"]) is None:
+        if (row := self._row(change["new"])) is None:
             self.raw.value = ""
             return
-        [row] = self._table.slice(place, 1).to_pylist()
         self.raw.value = _lines(row) if self._readable and row["file"] else _masked(row)
+
+
+def _place_in_log(row: Mapping[str, Any] | None) -> tuple[Any, ...] | None:
+    return row and (row["file"], row["offset"], row["outcome"])
 
 
 def _label(row: Mapping[str, Any]) -> str:

@@ -78,6 +78,16 @@ class Verdicts(w.VBox):
         except UsageError as fault:
             self.status.value = say(str(fault), problem=True)
 
+    def renew(self, table: pa.Table) -> None:
+        """The log has grown: what was judged stays until somebody asks anew."""
+        self._table = table
+        if self.verdicts is not None:
+            self.button.description, self.button.disabled, self.button.layout.display = (
+                "Judge again, with what has come since",
+                False,
+                "flex",
+            )
+
     def judge(self) -> asyncio.Task[None]:
         """Judges in the background."""
         self.button.disabled = True
