@@ -25,13 +25,18 @@ _WAYS: Final = (
     (
         "04-who-is-failing.ipynb",
         "Who is failing, since when and why?",
-        "Reads the mail server's log: each try once, by user, address and cause.",
+        "Reads the mail server's log: each try once, by user, address and cause, and what is behind it.",
+    ),
+    (
+        "05-trace-an-attempt.ipynb",
+        "What became of this message?",
+        "Finds one message or one sign-in in the server's log, and shows your side and the server's on one time line.",
     ),
 )
 
 
 class StartPanel(w.VBox):
-    """Three questions, each with its notebook, and what this session has to work with. Asks nothing of the network."""
+    """The questions, each with its notebook, and what this session has to work with. Asks nothing of the network."""
 
     def __init__(self) -> None:
         ways = "".join(

@@ -263,3 +263,13 @@ def test_a_log_in_which_nobody_signs_in(tmp_path):
     for period in panel.period.options:
         panel.period.value = period
     assert "No try fits these filters." in shown(panel)
+
+
+def test_a_cell_that_is_run_again_goes_on_where_it_was():
+    log = kit.read_logs("tests/logs/samples/mail.iso.log.gz", year=2026)
+    first = Explorer(log)
+    first.cause.value = "unknown-user"
+    first.panes[WHO].value = "domain"
+    again = Explorer(log)
+    assert (again.cause.value, again.panes[WHO].value, again.selection.total) == ("unknown-user", "domain", first.selection.total)
+    assert Explorer(kit.read_logs("data")).cause.value == "all", "another log is another matter"
