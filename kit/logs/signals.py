@@ -162,9 +162,11 @@ class Groups:
             self._seen = values, np.where(said > 0, since, -1)
         return self._seen[1]
 
-    def forget(self) -> None:
-        """Lets go of what was kept for the next question about the same values."""
+    def forget(self, *, all_but_rows: bool = False) -> None:
+        """Lets go of what was kept for the next question about the same values; or of all that only questions need."""
         self._seen = None
+        if all_but_rows:
+            self.time, self.count, self.group = self.time[:0], self.count[:0], self.group[:0]
 
     @cached_property
     def _pace(self) -> tuple[Ints, npt.NDArray[np.float64]]:

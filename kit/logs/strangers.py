@@ -129,16 +129,18 @@ class _Strangers:
         facts = _Facts(case, single, self.missing)
         shared = self._shared(single, facts)
         kind = self._kinds_of(single, facts, shared)
+        of_row = np.zeros(len(e), np.int8)
+        of_single = (kind > 0)[single.group]
+        single.forget(all_but_rows=True)
         rows = np.flatnonzero(self.left & (case.network > 0) & ~self.shared_at[e.address])
         several = Groups(e, rows, case.network[rows], case.pause)
         facts_together = _Facts(case, several, self.missing)
         together = self._kinds_of(several, facts_together, np.zeros(len(several), bool))
         together[(several.different(e.address) < 2) | self._has_users()[several.key]] = 0
-        of_row = np.zeros(len(e), np.int8)
         of_row[several.rows] = together[several.group]
         beside = of_row[single.rows[single.begins]]
         kind = np.where((kind > 0) & (beside > 0) & ~shared, beside, kind)
-        of_row[single.rows[(kind > 0)[single.group]]] = 1
+        of_row[single.rows[of_single]] = 1
         for group in case.worst(single, kind > 0):
             of = single.of(group)
             # Through an address that others use, one user is what it is about; many are no one's.

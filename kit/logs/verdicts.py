@@ -50,6 +50,7 @@ def judge(table: pa.Table, *, own: Iterable[str] = (), settings: Mapping[str, fl
 def judge_ledger(ledger: Ledger, *, own: Iterable[str] = (), settings: Mapping[str, float] | None = None) -> list[Verdict]:
     """The same for tables that were added to a ledger one by one."""
     limits, mine = thresholds(settings), networks(own)
+    pa.default_memory_pool().release_unused()  # what reading has left
     entries = ledger.entries()
     if not len(entries):
         return []
