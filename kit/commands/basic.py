@@ -46,7 +46,7 @@ def basic_command(*, paths: tuple[str, ...], as_json: bool, output: Path | None)
             for table in reader.tables():
                 usage.add(table)
     answer = Answer(Basic(usage) if reader else None, found)
-    read = [*reports, *(str(source.path) for source in (reader.sources if reader else ()) if source.path)]
+    read = [*map(Path, reports), *(source.path for source in (reader.sources if reader else ()) if source.path)]
     if output:
         write_devices(output, answer.devices, read=read)
     problems, missed = (list(reader.problems), reader.coverage.not_understood) if reader else ([], 0)

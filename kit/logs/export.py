@@ -1,4 +1,4 @@
-"""Attempts into a file, as they stream: Parquet, CSV or JSON lines. The file appears when it is complete, or not at all."""
+"""Tables into a file, as they stream: Parquet, CSV or JSON lines. The file appears when it is complete, or not at all."""
 
 from __future__ import annotations
 
@@ -17,20 +17,36 @@ from kit.errors import KitError, UsageError
 from kit.logs.table import SCHEMA
 
 Write = Callable[[pa.Table], None]
-_MARKS: Final = {"time", "outcome", "cause", "client_ip"}
-"""Columns that tell an export, also of another version."""
 _LONGEST: Final = 1 << 20
-"""Bytes of a line that are looked at for them."""
+"""Bytes of a line in which names of columns are looked for."""
+
+
+class Kind(NamedTuple):
+    """What is exported.
+
+    Attributes:
+        rows: what a row is, in the plural.
+        schema: of the tables.
+        marks: columns that tell an export, also of another version.
+    """
+
+    rows: str
+    schema: pa.Schema
+    marks: set[str]
+
+
+ATTEMPTS: Final = Kind("attempts", SCHEMA, {"time", "outcome", "cause", "client_ip"})
 
 
 @contextmanager
-def open_export(path: Path, logs: Iterable[Path] = ()) -> Iterator[Write]:
-    """A function that adds tables of SCHEMA to the file. Only its owner may read it, for it holds users' names.
+def open_export(path: Path, logs: Iterable[Path] = (), kind: Kind = ATTEMPTS) -> Iterator[Write]:
+    """A function that adds tables of the kind's schema to the file. Only its owner may read it, for it holds users' names.
 
     Args:
         path: the file. An earlier export, or an empty file, is replaced, as who exports every night expects; anything else that is there
             is not, as it can only be a mistake.
         logs: what is being read, and must not be replaced.
+        kind: of which an earlier export is replaced.
 
     Raises:
         UsageError: the ending is none of FORMATS, the folder takes no file, or the file is one of the logs, or something else.
@@ -45,12 +61,12 @@ def open_export(path: Path, logs: Iterable[Path] = ()) -> Iterator[Write]:
         raise UsageError("is a log that is being read", where=str(path), next_step="Give the name of another file")
     temporary = None
     try:
-        if path.exists() and not (path.is_file() and (path.stat().st_size == 0 or form.columns(path) >= _MARKS)):
+        if path.exists() and not (path.is_file() and (path.stat().st_size == 0 or form.columns(path) >= kind.marks)):
             step = "Give another name, or take that file away"
-            raise UsageError("is there already, and no earlier export of attempts", where=str(path), next_step=step)
+            raise UsageError(f"is there already, and no earlier export of {kind.rows}", where=str(path), next_step=step)
         number, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
         os.close(number)
-        with form.write(temporary) as write:
+        with form.write(temporary, kind.schema) as write:
             yield write
         Path(temporary).replace(path)
     except KitError:  # the log cannot be read: an OSError too, and none of ours here
@@ -67,17 +83,17 @@ def open_export(path: Path, logs: Iterable[Path] = ()) -> Iterator[Write]:
 class _Format(NamedTuple):
     """How to write a file, and which columns one that is there has."""
 
-    write: Callable[[str], AbstractContextManager[Write]]
+    write: Callable[[str, pa.Schema], AbstractContextManager[Write]]
     columns: Callable[[Path], set[str]]
 
 
 @contextmanager
-def _parquet(path: str) -> Iterator[Write]:
+def _parquet(path: str, schema: pa.Schema) -> Iterator[Write]:
     import pyarrow.parquet as pq  # noqa: PLC0415 - only who writes Parquet pays for it
 
     # What hardly ever repeats gains nothing from a dictionary, and nobody asks for texts from one to another.
-    words = [field.name for field in SCHEMA if pa.types.is_dictionary(field.type)]
-    with pq.ParquetWriter(path, SCHEMA, compression="snappy", use_dictionary=words, write_statistics=["time"]) as writer:
+    words = [field.name for field in schema if pa.types.is_dictionary(field.type)]
+    with pq.ParquetWriter(path, schema, compression="snappy", use_dictionary=words, write_statistics=["time"]) as writer:
         yield writer.write_table
 
 
@@ -91,28 +107,29 @@ def _parquet_columns(path: Path) -> set[str]:
 
 
 @contextmanager
-def _csv(path: str) -> Iterator[Write]:
+def _csv(path: str, schema: pa.Schema) -> Iterator[Write]:
     import pyarrow.csv as pc_csv  # noqa: PLC0415 - the same
 
-    plain = pa.schema([pa.field(f.name, pa.string() if pa.types.is_dictionary(f.type) else f.type) for f in SCHEMA])
-    with pc_csv.CSVWriter(path, plain) as writer:
-        yield lambda table: writer.write_table(_no_formulas(table.cast(plain)))
+    with pc_csv.CSVWriter(path, _cells(schema.empty_table()).schema) as writer:
+        yield lambda table: writer.write_table(_cells(table))
 
 
 def _csv_columns(path: Path) -> set[str]:
     return {name.strip('"') for name in _first_line(path).decode("utf-8", "replace").split(",")}
 
 
-def _no_formulas(table: pa.Table) -> pa.Table:
-    """A cell that a spreadsheet would take for a formula gets an apostrophe in front."""
+def _cells(table: pa.Table) -> pa.Table:
+    """A list as one text; what a spreadsheet would take for a formula gets an apostrophe in front."""
     for i, field in enumerate(table.schema):
-        if pa.types.is_string(field.type):
-            table = table.set_column(i, field, pc.replace_substring_regex(table[i], r"\A([=+\-@\t\r])", r"'\1"))
+        column = pc.binary_join(table[i], "; ") if pa.types.is_list(field.type) else table[i]
+        if pa.types.is_dictionary(column.type) or pa.types.is_string(column.type):
+            text = pc.replace_substring_regex(column.cast(pa.string()), r"\A([=+\-@\t\r])", r"'\1")
+            table = table.set_column(i, field.name, text)
     return table
 
 
 @contextmanager
-def _json_lines(path: str) -> Iterator[Write]:
+def _json_lines(path: str, _: pa.Schema) -> Iterator[Write]:
     import orjson  # noqa: PLC0415 - the same
 
     with Path(path).open("wb") as stream:
