@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import cycle
 from typing import Any, Final, NamedTuple
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from kit.logs.view import Ints
-from kit.model import Cause
+from kit.model import Cause, Outcome
 from kit.widgets.common import COLOURS, QUIET, at_home, escape
 
 PANES: Final = 3
 MOST: Final = 10
 """Bars of a pane."""
+NOT_KNOWN: Final = "not known"
 _LABEL: Final = 24
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
@@ -30,22 +30,25 @@ class Bar(NamedTuple):
     more: str = ""
 
 
-def colours_of(causes: Sequence[str]) -> dict[str, str]:
-    """A colour a cause; a grey for what went well."""
-    return dict(zip((cause for cause in causes if cause != Cause.NONE), cycle(COLOURS), strict=False)) | {Cause.NONE.value: QUIET}
+def colours_of(values: Sequence[str]) -> dict[str, str]:
+    """A colour a value; a grey for what went well, and for those for which there are no more colours."""
+    loud = [value for value in values if value not in (Cause.NONE, Outcome.SUCCESS)]
+    return dict.fromkeys(values, QUIET) | dict(zip(loud, COLOURS, strict=False))
 
 
 class TimeChart:
-    """Tries over time, a colour a cause; a cause keeps its colour while filters change.
+    """Tries over time, a colour a value; a value keeps its colour while filters change.
+
+    Args:
+        tell: is called with the two ends of a stretch of time that somebody has drawn over.
 
     Attributes:
         figure: the widget.
     """
 
-    def __init__(self, colours: Mapping[str, str]) -> None:
-        figure = go.Figure(
-            [go.Bar(name=cause, x=[], y=[], marker={"color": colour, "line": {"width": 0}}) for cause, colour in colours.items()]
-        )
+    def __init__(self, tell: Callable[[datetime, datetime], None]) -> None:
+        self._tell = tell
+        figure = go.Figure()
         figure.update_layout(
             barmode="stack",
             bargap=0.05,
@@ -59,13 +62,21 @@ class TimeChart:
         figure.update_xaxes(type="date", title={"text": "UTC", "standoff": 8})
         self.figure = at_home(figure)
 
-    def draw(self, edges: Ints, counts: Mapping[str | None, Ints]) -> None:
-        """The tries of each cause between one time and the next."""
+    def draw(self, edges: Ints, counts: Mapping[str | None, Ints], colours: Mapping[str, str]) -> None:
+        """The tries of each value between one time and the next.
+
+        Args:
+            edges: microseconds since the epoch.
+            counts: by value, one less than edges.
+            colours: by value; a value that comes to have another makes all bars anew.
+        """
+        if {trace.name: trace.marker.color for trace in self.figure.data} != colours:
+            self._colour(colours)
         # As text: where a trace gets new places, plotly.js looks anew what kind of axis they want, and numbers would make it linear.
         times = [f"{datetime.fromtimestamp(micros / 1e6, UTC):%Y-%m-%d %H:%M:%S}" for micros in edges[:-1].tolist()]
         with self.figure.batch_update():
             for trace in self.figure.data:
-                found = counts.get(trace.name)
+                found = counts.get(trace.name if trace.name != NOT_KNOWN else None)
                 trace.x = [] if found is None else times
                 trace.y = [] if found is None else found
                 trace.visible = found is not None
@@ -75,16 +86,16 @@ class TimeChart:
         self.figure.plotly_relayout({"selections": []})
         _save(self.figure)
 
-    def on_brush(self, tell: Callable[[datetime, datetime], None]) -> None:
-        """Calls with the two ends of a stretch of time that somebody has drawn over."""
-
-        def brushed(_: Any, __: Any, box: Any) -> None:
-            if box is not None:
-                a, b = sorted(datetime.fromisoformat(str(end).strip()[:26]).replace(tzinfo=UTC) for end in box.xrange)
-                tell(a, b)
-
+    def _colour(self, colours: Mapping[str, str]) -> None:
+        self.figure.data = []
+        self.figure.add_traces([go.Bar(name=name, x=[], y=[], marker={"color": c, "line": {"width": 0}}) for name, c in colours.items()])
         for trace in self.figure.data[:1]:  # each is told of every stroke
-            trace.on_selection(brushed)
+            trace.on_selection(self._brushed)
+
+    def _brushed(self, _: Any, __: Any, box: Any) -> None:
+        if box is not None:
+            a, b = sorted(datetime.fromisoformat(str(end).strip()[:26]).replace(tzinfo=UTC) for end in box.xrange)
+            self._tell(a, b)
 
 
 class Sides:
@@ -94,8 +105,7 @@ class Sides:
         figure: the widget.
     """
 
-    def __init__(self, colours: Mapping[str, str]) -> None:
-        self._colours = colours
+    def __init__(self) -> None:
         figure = make_subplots(
             rows=2,
             cols=PANES,
@@ -128,8 +138,14 @@ class Sides:
         self.figure = at_home(figure)
         self._names: list[list[str]] = [[] for _ in range(PANES)]
 
-    def draw(self, panes: Sequence[Sequence[Bar]], hours: Ints) -> None:
-        """The bars of each pane, the longest first, and the tries by weekday and hour."""
+    def draw(self, panes: Sequence[Sequence[Bar]], hours: Ints, colours: Mapping[str, str]) -> None:
+        """The bars of each pane, the longest first, and the tries by weekday and hour.
+
+        Args:
+            panes: of bars.
+            hours: 7 x 24.
+            colours: of names in the first pane.
+        """
         self._names = [[bar.name for bar in bars] for bars in panes]
         with self.figure.batch_update():
             for pane, bars in enumerate(panes):
@@ -137,7 +153,7 @@ class Sides:
                 texts = [f"{escape(b.name[:200])}<br>{b.failed:,} failed, {b.good:,} good{f'<br>{b.more}' if b.more else ''}" for b in bars]
                 for trace, counts in zip(self.figure.data[2 * pane :], ([b.failed for b in bars], [b.good for b in bars]), strict=False):
                     trace.x, trace.y, trace.hovertext = counts, places, texts
-                self.figure.data[2 * pane].marker.color = [self._colours.get(b.name, COLOURS[1]) for b in bars]
+                self.figure.data[2 * pane].marker.color = [(colours if pane == 0 else {}).get(b.name, COLOURS[1]) for b in bars]
                 axis = self.figure.layout[f"yaxis{pane + 1 if pane else ''}"]
                 axis.tickvals, axis.ticktext = places, [_label(bar.name) for bar in bars]
             self.figure.data[-1].z = hours.tolist()

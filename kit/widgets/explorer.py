@@ -18,8 +18,8 @@ from kit.logs.blocks import FORMATS, write_blocks
 from kit.logs.export import open_export
 from kit.logs.trends import last_two_weeks, onset, success_rate
 from kit.logs.view import Filter, Selection, View, edges_between
-from kit.model import Cause, Outcome
-from kit.widgets.charts import MOST, Bar, Sides, TimeChart, colours_of
+from kit.model import Outcome
+from kit.widgets.charts import MOST, NOT_KNOWN, Bar, Sides, TimeChart, colours_of
 from kit.widgets.common import STYLE, escape, say
 from kit.widgets.coverage import coverage
 from kit.widgets.fit import Fit
@@ -63,6 +63,7 @@ class Explorer(w.VBox):
         self.view = View(log.table)
         self._files = tuple(name for name in log.table["file"].unique().to_pylist() if name)
         self._before: list[Filter] = []
+        self._seen: dict[str, list[str]] = {}  # by column its values, in the order of their colours
         self.period = w.Dropdown(description="Period", options=list(_PERIODS))
         self.since = w.NaiveDatetimePicker(description="From (UTC)")
         self.until = w.NaiveDatetimePicker(description="To (UTC)")
@@ -73,8 +74,8 @@ class Explorer(w.VBox):
         self.address = w.Combobox(description="Address", placeholder="any", options=self.view.values("client_ip")[:_OFFERED])
         self.reset = w.Button(description="Show all", tooltip="Take every filter off")
         self.back = w.Button(description="Back", tooltip="What was looked at before", disabled=True)
-        colours = colours_of([*causes, *(cause.value for cause in Cause if cause not in causes)] if growing else causes)
-        self._chart, self._sides, self.tries = TimeChart(colours), Sides(colours), Tries(log.table, readable=readable)
+        self._chart, self._sides = TimeChart(lambda a, b: self.look(replace(self.filter, since=a, until=b))), Sides()
+        self.tries = Tries(log.table, readable=readable)
         self.verdicts = Verdicts(log.table, self.look)
         self.figure = self._chart.figure
         self.panes = [w.Dropdown(description=title, options=list(columns), layout=w.Layout(width="32%")) for title, columns in _PANES]
@@ -95,7 +96,6 @@ class Explorer(w.VBox):
         self.reset.on_click(lambda _: self.look(Filter(only={"outcome": _NOT_GOOD})))
         self.back.on_click(self._go_back)
         self.save.on_click(self._save)
-        self._chart.on_brush(lambda a, b: self.look(replace(self.filter, since=a, until=b)))
         self._sides.on_click(self._clicked)
         super().__init__(self._rows())
         before, panes = _looked_at.get(self._files, (self.filter, tuple(pane.value for pane in self.panes)))
@@ -165,14 +165,20 @@ class Explorer(w.VBox):
         beside = self.view.select(self.filter.narrowed("outcome").narrowed("cause"))
         columns = [choices[pane.value] for pane, (_, choices) in zip(self.panes, _PANES, strict=True)]
         edges = edges_between(*(selection.span or (datetime.now(UTC),) * 2))
-        counts = selection.over_time("cause", edges)
-        self._chart.draw(edges, counts)
-        self._sides.draw([_bars(selection, beside, column) for column in columns], selection.by_hour())
+        counts = selection.over_time(columns[0], edges)
+        self._chart.draw(edges, counts, self._colours(columns[0]))
+        self._sides.draw([_bars(selection, beside, column) for column in columns], selection.by_hour(), self._colours(columns[0]))
         self._summary.value = _summary(
             self.view, self.filter, selection, beside, edges, sum(counts.values(), np.zeros(len(edges) - 1, int))
         )
         if self._files:
             _looked_at[self._files] = self.filter, tuple(pane.value for pane in self.panes)
+
+    def _colours(self, column: str) -> dict[str, str]:
+        """The chart over time has the colours of what the first pane tells apart."""
+        seen = self._seen.setdefault(column, [])
+        seen += [name for name in self.view.values(column) if name not in seen]
+        return colours_of([*seen, *([] if column == "cause" else [NOT_KNOWN])])
 
     def _show(self, wanted: Filter) -> None:
         """Puts every control where the filter says, then shows it."""

@@ -273,3 +273,15 @@ def test_a_cell_that_is_run_again_goes_on_where_it_was():
     again = Explorer(log)
     assert (again.cause.value, again.panes[WHO].value, again.selection.total) == ("unknown-user", "domain", first.selection.total)
     assert Explorer(kit.read_logs("data")).cause.value == "all", "another log is another matter"
+
+
+def test_the_chart_has_the_colours_of_what_is_told_apart(panel, log):
+    panel.outcome.value = "all"
+    panel.panes[WHY].value = "outcome"
+    assert {name: sum(bars.values()) for name, bars in chart(panel).items()} == log.frame.groupby("outcome", observed=True)[
+        "count"
+    ].sum().to_dict()
+    panel.panes[WHY].value = "mechanism"
+    assert {name: sum(bars.values()) for name, bars in chart(panel).items()} == {"not known": log.frame["count"].sum()}
+    panel.panes[WHY].value = "cause"
+    assert set(chart(panel)) == set(log.frame["cause"].unique())
