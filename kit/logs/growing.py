@@ -111,6 +111,7 @@ class GrowingFile:
         sources: it, as it is now, and before it what is read first, the oldest first.
 
     Attributes:
+        name: of the file that is followed.
         readings: what was read, in this order.
         problems: what may be missing.
         ended: never.
@@ -122,7 +123,7 @@ class GrowingFile:
         self.readings: list[Reading] = []
         self.problems: list[str] = []
         *self._before, source = sources
-        self._name = source.name
+        self.name = source.name
         self._path = source.path or Path()
         self._stream: FileIO | None = None
         self._next: os.stat_result | None = None  # the new file, once it is there
@@ -173,8 +174,8 @@ class GrowingFile:
         except FileNotFoundError:
             return None
         except OSError as fault:
-            raise unreadable(self._name, fault) from fault
-        self.readings.append(Reading(name=self._name))
+            raise unreadable(self.name, fault) from fault
+        self.readings.append(Reading(name=self.name))
         self._at = self._searched = 0
         self._next = None
         return self._stream
@@ -193,7 +194,7 @@ class GrowingFile:
         if end <= self._at:
             return
         if not self._at and (packing_of(first := _bytes(stream, 0, BLOCK)) or is_spread(first)):
-            raise UnreadableInput("is no log that grows line by line", where=self._name, next_step="Read it without following it")
+            raise UnreadableInput("is no log that grows line by line", where=self.name, next_step="Read it without following it")
         changed = datetime.fromtimestamp(about.st_mtime, UTC)
         piece = _Open(name=reading.name, path=self._path, modified=changed, size=about.st_size, begin=self._at, end=end, stream=stream)
         yield reading, piece
@@ -227,7 +228,7 @@ class GrowingFile:
         if cut and after:
             yield old, _Behind(**_as_given(after[0]), behind=self._at)
         elif cut:
-            self.problems.append(f"{self._name}: it was emptied, and no copy of it is there: its last lines may be missing")
+            self.problems.append(f"{self.name}: it was emptied, and no copy of it is there: its last lines may be missing")
         yield from self._whole(after[1:])
 
     def _rename(self, stream: FileIO) -> list[Source]:
@@ -240,18 +241,18 @@ class GrowingFile:
                 found += [source.name for source in others if _is(source, stream)]
             if found:
                 reading.name = found[-1]
-            elif reading.name in (self._name, *names.values()):
-                reading.name = f"{self._name} (gone since {datetime.now(UTC):%Y-%m-%d %H:%M:%S})"
+            elif reading.name in (self.name, *names.values()):
+                reading.name = f"{self.name} (gone since {datetime.now(UTC):%Y-%m-%d %H:%M:%S})"
         return others
 
     def _others(self) -> list[Source]:
         """The rotated files, the oldest first."""
         try:
-            found = find_sources([glob.escape(self._name) + "*"])
+            found = find_sources([glob.escape(self.name) + "*"])
         except KitError as fault:
-            self.problems.append(f"{self._name}: its rotated files cannot be looked into: {fault}")
+            self.problems.append(f"{self.name}: its rotated files cannot be looked into: {fault}")
             return []
-        return list(takewhile(lambda source: source.name != self._name, found))
+        return list(takewhile(lambda source: source.name != self.name, found))
 
 
 def _bytes(stream: FileIO, begin: int, size: int) -> bytes:
@@ -289,6 +290,7 @@ class GrowingOutput:
         command: and its arguments.
 
     Attributes:
+        name: of the command.
         readings: the one that there is.
         problems: what it has said when it failed.
         ended: it has.
@@ -298,7 +300,8 @@ class GrowingOutput:
     """
 
     def __init__(self, command: Sequence[str]) -> None:
-        self.readings = [Reading(name=command[0])]
+        self.name = command[0]
+        self.readings = [Reading(name=self.name)]
         self.problems: list[str] = []
         self.ended = False
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the command
@@ -310,7 +313,7 @@ class GrowingOutput:
             self._said.close()
             raise UnreadableInput(f"cannot be run ({fault.strerror})", where=command[0]) from fault
         self._ending = weakref.finalize(self, self._process.terminate)  # at the latest when this process ends
-        self._source = _Open(name=command[0], path=None, modified=datetime.now(UTC), size=None, stream=self._process.stdout)  # type: ignore[arg-type]
+        self._source = _Open(name=self.name, path=None, modified=datetime.now(UTC), size=None, stream=self._process.stdout)  # type: ignore[arg-type]
         self._thread = Thread(target=self._pull, daemon=True)
         self._thread.start()
 
@@ -353,7 +356,7 @@ class GrowingOutput:
         if self._process.wait() > 0:
             self._said.seek(0)
             words = self._said.read(2000).decode("utf-8", "replace").split("\n")[0]
-            self.problems.append(f"{self.readings[0].name}: {mask(words) or f'it ended with code {self._process.returncode}'}")
+            self.problems.append(f"{self.name}: {mask(words) or f'it ended with code {self._process.returncode}'}")
 
     def close(self) -> None:
         """Ends the command."""

@@ -72,6 +72,11 @@ class Tail:
         self._growing.close()
 
     @property
+    def name(self) -> str:
+        """Of the file, or the command."""
+        return self._growing.name
+
+    @property
     def ended(self) -> bool:
         """Whether nothing more will come."""
         return self._growing.ended
