@@ -52,7 +52,9 @@ def network_of(address: str) -> str | None:
     return str(ip_network((found, 24 if found.version == 4 else 64), strict=False))
 
 
-DERIVED: Final[Mapping[str, tuple[str, Callable[[str], str | None]]]] = {
+Derived = Mapping[str, tuple[str, Callable[[str], str | None]]]
+
+DERIVED: Final[Derived] = {
     "domain": ("user", domain_of),
     "network": ("client_ip", network_of),
 }
@@ -128,6 +130,7 @@ class View:
 
     Args:
         table: of `kit.logs.table.SCHEMA`.
+        more: columns that follow from another, beside DERIVED: by name, that other and the function.
 
     Attributes:
         size: rows.
@@ -139,7 +142,8 @@ class View:
         several: rows that stand for several attempts, and for how many beside the one.
     """
 
-    def __init__(self, table: pa.Table) -> None:
+    def __init__(self, table: pa.Table, more: Derived | None = None) -> None:
+        self.derived = {**DERIVED, **(more or {})}
         self.size = len(table)
         self._table = table
         micros = np.concatenate([np.empty(0, np.int64), *(arrow.micros(chunk) for chunk in table["time"].chunks)])
@@ -202,7 +206,7 @@ class View:
     def named(self, column: str) -> tuple[_Words, dict[str, list[int]]]:
         """The words of a column, or of that which it follows from, and which of them each of its values stands for."""
         if column not in self._named:
-            base, function = DERIVED.get(column, (column, None))
+            base, function = self.derived.get(column, (column, None))
             names: dict[str, list[int]] = {}
             for i, word in enumerate(self.words[base].names):
                 if (name := function(word) if function else word) is not None:
@@ -299,7 +303,7 @@ class Selection:
                 counts += np.bincount(codes, minlength=len(words))
         places, more = self._more
         np.add.at(counts, words.codes[places], more)
-        if column not in DERIVED:
+        if column not in self._view.derived:
             return counts, words.names
         to = np.full(len(words), len(named))
         for i, of_name in enumerate(named.values()):
@@ -376,7 +380,7 @@ class Selection:
     def _others(self, column: str, runs: Sequence[Rows]) -> tuple[int, datetime]:
         """How many different users or addresses are beside a value in its rows, and when the last of them was."""
         view = self._view
-        words = view.words["client_ip" if DERIVED.get(column, (column,))[0] == "user" else "user"]
+        words = view.words["client_ip" if view.derived.get(column, (column,))[0] == "user" else "user"]
         seen = np.zeros(len(words), bool)
         for run in runs:
             seen[words.codes[run]] = True

@@ -16,8 +16,9 @@ from kit.errors import UsageError
 from kit.logs.authlog import AuthLog
 from kit.logs.blocks import FORMATS, write_blocks
 from kit.logs.export import open_export
+from kit.logs.places import open_places
 from kit.logs.trends import last_two_weeks, onset, success_rate
-from kit.logs.view import Filter, Selection, View, edges_between
+from kit.logs.view import Derived, Filter, Selection, View, edges_between
 from kit.model import Outcome
 from kit.widgets.charts import MOST, NOT_KNOWN, Bar, Sides, TimeChart, colours_of
 from kit.widgets.common import STYLE, escape, say
@@ -35,7 +36,7 @@ _PANES: Final = (
     ("Who", {"user": "user", "domain": "domain"}),
     ("From", {"address": "client_ip", "network": "network"}),
 )
-_WORDS: Final = {"client_ip": "address"}
+_MANY: Final = ("user", "domain", "client_ip", "network", "country", "owner")
 
 _OFFERED: Final = 2000
 """Names that are offered while one types."""
@@ -60,6 +61,7 @@ class Explorer(w.VBox):
 
     def __init__(self, log: AuthLog, *, readable: bool = True, growing: bool = False) -> None:
         self._log, self._hold = log, False
+        self._derived: Derived = {}
         self.view = View(log.table)
         self._files = tuple(name for name in log.table["file"].unique().to_pylist() if name)
         self._before: list[Filter] = []
@@ -81,6 +83,13 @@ class Explorer(w.VBox):
         self.panes = [w.Dropdown(description=title, options=list(columns), layout=w.Layout(width="32%")) for title, columns in _PANES]
         self._coverage = w.HTML(STYLE + coverage(log))
         self._chips, self._summary, self._saved = w.HBox(layout=w.Layout(flex_flow="row wrap")), w.HTML(), w.HTML()
+        self.places = w.Text(
+            description="Places",
+            placeholder="files on this machine: GeoLite2-Country.mmdb, GeoLite2-ASN.mmdb",
+            continuous_update=False,
+            layout=w.Layout(width="min(520px, 95%)"),
+        )
+        self._placed = w.HTML()
         self.file = w.Text(
             description="Save to",
             placeholder="tries.csv, .parquet, .jsonl, .html; attackers.nft, .sh, .cidr",
@@ -93,6 +102,7 @@ class Explorer(w.VBox):
             control.observe(self._changed, "value")
         for pane in self.panes:
             pane.observe(lambda _: self.update(), "value")
+        self.places.observe(lambda _: self._take_places(), "value")
         self.reset.on_click(lambda _: self.look(Filter(only={"outcome": _NOT_GOOD})))
         self.back.on_click(self._go_back)
         self.save.on_click(self._save)
@@ -101,9 +111,10 @@ class Explorer(w.VBox):
         before, panes = _looked_at.get(self._files, (self.filter, tuple(pane.value for pane in self.panes)))
         self._hold = True
         for pane, value in zip(self.panes, panes, strict=True):
-            pane.value = value
+            if value in pane.options:
+                pane.value = value
         self._hold = False
-        self._show(before)
+        self._show(self._known(before))
 
     def _rows(self) -> list[w.Widget]:
         wrapped = w.Layout(flex_flow="row wrap")
@@ -123,6 +134,7 @@ class Explorer(w.VBox):
             w.HBox(self.panes),
             self._sides.figure,
             self.tries,
+            w.HBox([self.places, self._placed], layout=wrapped),
             w.HBox([self.file, self.save, self._saved], layout=wrapped),
         ]
 
@@ -142,7 +154,7 @@ class Explorer(w.VBox):
 
     def renew(self, log: AuthLog) -> None:
         """Shows the log as it has grown. What is looked at stays; a last day, or seven, ends with the log."""
-        self._log, self.view = log, View(log.table)
+        self._log, self.view = log, View(log.table, self._derived)
         self._files = tuple(name for name in log.table["file"].unique().to_pylist() if name)
         self._coverage.value = STYLE + coverage(log)
         self._hold = True
@@ -160,10 +172,15 @@ class Explorer(w.VBox):
         self._draw()
         self.tries.renew(log.table, self.selection)
 
+    @property
+    def _columns(self) -> list[str]:
+        """What each pane counts."""
+        return [choices.get(pane.value, pane.value) for pane, (_, choices) in zip(self.panes, _PANES, strict=True)]
+
     def _draw(self) -> None:
         self.selection = selection = self.view.select(self.filter)
         beside = self.view.select(self.filter.narrowed("outcome").narrowed("cause"))
-        columns = [choices[pane.value] for pane, (_, choices) in zip(self.panes, _PANES, strict=True)]
+        columns = self._columns
         edges = edges_between(*(selection.span or (datetime.now(UTC),) * 2))
         counts = selection.over_time(columns[0], edges)
         self._chart.draw(edges, counts, self._colours(columns[0]))
@@ -235,12 +252,33 @@ class Explorer(w.VBox):
         return since, until
 
     def _clicked(self, pane: int, name: str) -> None:
-        column = _PANES[pane][1][self.panes[pane].value]
+        column = self._columns[pane]
         self.look(self.filter.narrowed(column, *(() if self.filter.only.get(column) == (name,) else (name,))))
 
     def _go_back(self, _: object) -> None:
         if self._before:
             self._show(self._before.pop())
+
+    def _known(self, wanted: Filter) -> Filter:
+        """Without what this log has no column for: places that were named once, in files that were not named again."""
+        for column in wanted.only.keys() - {*self.view.words, *self.view.derived}:
+            wanted = wanted.narrowed(column)
+        return wanted
+
+    def _take_places(self) -> None:
+        """Country and network owner of addresses, from files that the reader has."""
+        try:
+            self._derived = open_places([Path(name.strip()).expanduser() for name in self.places.value.split(",") if name.strip()])
+        except UsageError as fault:
+            self._placed.value = say(str(fault), problem=True)
+            return
+        title, columns = _PANES[-1]
+        self.view = View(self._log.table, self._derived)
+        self._hold = True
+        self.panes[-1].options = [*columns, *self._derived]
+        self._hold, self._before = False, [self._known(each) for each in self._before]
+        self._show(self._known(self.filter))
+        self._placed.value = say(f"“{title}” has {' and '.join(self._derived)} now" if self._derived else "")
 
     # ------------------------------------------------------------------------------------ export
 
@@ -274,7 +312,7 @@ class Explorer(w.VBox):
 
 
 def _bars(selection: Selection, beside: Selection, column: str) -> list[Bar]:
-    if column not in ("user", "domain", "client_ip", "network"):
+    if column not in _MANY:
         good = set(selection.by("outcome")) == {Outcome.SUCCESS.value}
         counts = [(name, number) for name, number in selection.by(column).items() if name is not None and name != "none"][:MOST]
         return [Bar(name, 0 if good else number, number if good else 0) for name, number in counts]
