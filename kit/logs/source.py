@@ -189,7 +189,7 @@ class Source:
             raise UnreadableInput(
                 "is the SMTP AUTH clients report, which counts messages and no sign-ins",
                 where=self.name,
-                next_step="For the tries of its senders give Entra's sign-in log, filtered to the client app Authenticated SMTP",
+                next_step="Give the file itself to kit basic; the tries of its senders are in Entra's sign-in log, client app Authenticated SMTP",
             )
         if _is_binary(first[:4096]):
             raise UnreadableInput("is not a text log", where=self.name, next_step="Give the mail log itself, plain or packed")

@@ -373,6 +373,7 @@ def test_the_clients_report_in_a_folder_is_told(tmp_path):
     (tmp_path / "report.csv").write_text("Sender Address,Domain,TLS 1.2,Messages\nann@example.com,example.com,100,7\n")
     (problem,) = read_logs(tmp_path, year=2026).problems
     assert "SMTP AUTH clients report" in problem
+    assert "kit basic" in problem
 
 
 def test_folder_with_rotated_logs_oldest_first(tmp_path):
