@@ -7,11 +7,13 @@ that a command which needs no frame should not pay.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+_MANY: Final = 1 << 32
 
 
 def numbers(values: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:
@@ -38,6 +40,27 @@ def codes(array: pa.DictionaryArray) -> npt.NDArray[np.int32]:
     if known is not None:
         places[np.unpackbits(np.frombuffer(known, np.uint8), bitorder="little")[rows] == 0] = len(array.dictionary)
     return places
+
+
+def distinct(array: pa.DictionaryArray) -> tuple[npt.NDArray[np.int32], list[str | None]]:
+    """Of each row the place of its text among those that occur, and these; the last is None."""
+    places = codes(array)
+    used = np.bincount(places, minlength=len(array.dictionary) + 1)[:-1] > 0
+    names = array.dictionary if used.all() else array.dictionary.take(numbers(np.flatnonzero(used), pa.int64()))
+    return np.append(np.cumsum(used, dtype=np.int32) - 1, np.int32(len(names)))[places], [*names.to_pylist(), None]
+
+
+def combinations(batch: pa.RecordBatch, fields: Sequence[str]) -> tuple[list[tuple[str | None, ...]], npt.NDArray[np.int64]]:
+    """The different rows that the batch has in these columns of words, and of each row which it is."""
+    columns = [distinct(batch[field]) for field in fields]
+    which, size = np.zeros(len(batch), np.int64), 1
+    for places, names in columns:
+        if size > _MANY:  # renumbered, so that numbers stay small
+            used, which = np.unique(which, return_inverse=True)
+            size = len(used)
+        which, size = which * len(names) + places, size * len(names)
+    _, first, which = np.unique(which, return_index=True, return_inverse=True)
+    return list(zip(*([names[place] for place in places[first].tolist()] for places, names in columns), strict=True)), which
 
 
 def texts(values: Sequence[str | None]) -> pa.Array:

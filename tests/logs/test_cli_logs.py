@@ -550,7 +550,7 @@ def test_memory_for_users_is_bounded_and_the_worst_are_kept(monkeypatch):
     (worst,) = summary.users(1).top
     assert (worst.name, worst.failed) == ("worst", 100)
     assert summary.users(1).total <= 50
-    assert len(summary._users.names) < 200
+    assert len(summary._pairs.users) < 200
     assert not summary.complete
 
 
