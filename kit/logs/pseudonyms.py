@@ -27,7 +27,9 @@ from kit.logs.authlog import AuthLog
 from kit.logs.classes import services
 
 _LETTERS: Final = bytes.maketrans(b"0123456789abcdef", b"bcdfghjklmnpqrst")  # no vowels: it spells nothing
-_LENGTH: Final = 6
+_LENGTHS: Final = {"domain": 2}
+_LENGTH: Final = 4
+"""Letters of other kinds, at least: where two names would share them, the later one has more."""
 _MECHANISM: Final = re.compile(r"PLAIN|LOGIN|CRAM-MD5|DIGEST-MD5|SCRAM-SHA-(?:1|256|512)(?:-PLUS)?|XOAUTH2|OAUTHBEARER|EXTERNAL|GSSAPI|GS2-KRB5|NTLM|APOP|ANONYMOUS|OTP")  # fmt: skip
 _TLS: Final = re.compile(r"none|(?:TLS|SSL)(?:v?\d(?:\.\d)?)?(?:[:/ ][A-Z0-9_-]{1,64}){0,2}")
 _LEVELS: Final = {4: (16, 24, 32), 6: (48, 64, 128)}
@@ -125,7 +127,7 @@ class Pseudonyms:
         key = (kind, text, spare)
         if (known := self._words.get(key)) is None:
             letters = self._digest(f"{kind}\0{spare}\0{text}".encode("utf-8", "surrogatepass")).hex().encode().translate(_LETTERS).decode()
-            length = next(n for n in range(_LENGTH, len(letters) + 1) if (kind, letters[:n]) not in self._taken)
+            length = next(n for n in range(_LENGTHS.get(kind, _LENGTH), len(letters) + 1) if (kind, letters[:n]) not in self._taken)
             known = self._words[key] = letters[:length]
             self._taken.add((kind, known))
         return known

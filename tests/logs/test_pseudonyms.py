@@ -85,7 +85,7 @@ def test_users_stay_different_and_keep_who_has_one_domain(users):
 
 
 def test_of_so_many_names_none_meet():
-    """Six letters of sixteen are too few for 40,000: then one has a letter more."""
+    """Four letters of sixteen are too few for 40,000: then one has a letter more."""
     names = Pseudonyms()
     assert len({names.user(f"user{number}") for number in range(40_000)}) == 40_000
 
