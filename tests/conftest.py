@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.servers.chroot import find_root
 from tests.servers.exim import find_exim
@@ -20,6 +21,10 @@ from tests.servers.haraka import find_haraka
 from tests.servers.opensmtpd import find_opensmtpd
 from tests.servers.postfix_dovecot import Servers, postfix_with_dovecot
 from tests.servers.syslog import syslog_is_possible
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("kit", deadline=None)
+settings.load_profile("kit")
 
 REQUIRE_ALL = os.environ.get("KIT_TEST_REQUIRE_ALL") == "1"
 

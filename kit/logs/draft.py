@@ -12,15 +12,15 @@ from kit.logs.envelope import canonical
 from kit.redact import MASKED
 
 _TAGGED: Final = re.compile(envelope(r"[^\s\[\]:]{1,64}") + "(?P<message>.*)", re.ASCII | re.DOTALL)
-_IP: Final = r"(?:\d{1,3}\.){3}\d{1,3}|[0-9A-Fa-f]{0,4}:[0-9A-Fa-f.:]{2,40}"
+_IP: Final = r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}|[0-9A-Fa-f]{0,4}:[0-9A-Fa-f.:]{2,40}"
 # What is likely to differ in the next line of the shape, and what stands for it; the first that fits a place wins.
 _PARTS: Final = re.compile(
-    rf"(?P<client>(?P<client_name>[\w.-]{{1,255}})\[(?:{_IP})\](?::\d{{1,5}}\b)?)"
+    rf"(?P<client>(?P<client_name>[\w.-]{{1,255}})\[(?:{_IP})\](?::[0-9]{{1,5}}\b)?)"
     rf"|(?P<client_ip>(?<![\w.:-])(?:{_IP})(?![\w:-]))"
     r"|(?P<user>(?<=user=<)[^>]*|(?<=user=)(?!<)[^\s,;]+|(?<=username=)[^\s,;]+|(?<![\w@])[\w.+-]+@[\w.-]+)"
-    r"|(?P<mechanism>\b(?:PLAIN|LOGIN|CRAM-MD5|DIGEST-MD5|SCRAM-SHA-\d+|XOAUTH2|OAUTHBEARER|EXTERNAL|NTLM|GSSAPI)\b)"
+    r"|(?P<mechanism>\b(?:PLAIN|LOGIN|CRAM-MD5|DIGEST-MD5|SCRAM-SHA-[0-9]+|XOAUTH2|OAUTHBEARER|EXTERNAL|NTLM|GSSAPI)\b)"
     rf"|(?P<hidden>{re.escape(MASKED)})"
-    r"|(?P<angled><[^>]*>)|(?P<quoted>\"[^\"]*\"|'[^']*')|(?P<hexadecimal>\b(?=[0-9A-Fa-f]*\d)[0-9A-Fa-f]{8,}\b)|(?P<number>\d+)"
+    r"|(?P<angled><[^>]*>)|(?P<quoted>\"[^\"]*\"|'[^']*')|(?P<hexadecimal>\b(?=[0-9A-Fa-f]*[0-9])[0-9A-Fa-f]{8,}\b)|(?P<number>[0-9]+)"
 )
 _STANDS_FOR: Final = {
     "client": r"(?P<client_name>[^\[\n]{1,255})\[(?P<client_ip>[^\]\n]{2,64})\](?::(?P<client_port>\d{1,5})|)",
