@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from functools import cached_property
-from ipaddress import ip_network
+from datetime import date, datetime, timedelta
+from functools import cached_property, lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -15,7 +14,9 @@ import numpy as np
 from kit.knowledge.load import load_table
 from kit.knowledge.ways_out import fitting
 from kit.logs.device import Habits, likely
-from kit.logs.usage import FAILED, GOOD, LOW, OAUTH, OTHER, PASSWORD, UNKNOWN, Usage
+from kit.logs.pairs import LOW
+from kit.logs.usage import FAILED, GOOD, PASSWORD, Trait, Usage
+from kit.logs.view import network_of, time_of
 
 MOST_ADDRESSES: Final = 5
 _DAY: Final = 86_400_000_000
@@ -77,151 +78,135 @@ class Basic:
     """What a `Usage` that has taken all its tables says of passwords."""
 
     def __init__(self, usage: Usage) -> None:
-        self._usage = usage
+        self._usage, self._records = usage, usage.pairs.records
+        self._names, self._places = usage.pairs.users, usage.pairs.addresses
+        self._users, self._addresses = self._records["key"] >> 32, self._records["key"] & LOW
+        self._totals: list[int] = self._records["count"][:, PASSWORD].sum(1).tolist()
         self._rhythm = load_table("basic")["rhythm"]
 
     @property
     def complete(self) -> bool:
         """Whether these are all; else those that sign in most."""
-        return self._usage.complete
+        return self._usage.pairs.complete
 
     @property
     def days(self) -> list[Day]:
         """Each day on which somebody tried to sign in."""
-        return [
-            Day(
-                date(1970, 1, 1) + timedelta(days=day),
-                password=int(count[PASSWORD, GOOD]),
-                oauth=int(count[OAUTH, GOOD]),
-                other=int(count[OTHER, GOOD]),
-                unknown=int(count[UNKNOWN, GOOD]),
-                failed=int(count[PASSWORD, FAILED]),
-            )
-            for day, count in sorted(self._usage.days.items())
-        ]
+        days = []
+        for day, count in sorted(self._usage.days.items()):
+            password, oauth, other, unknown = count[:, GOOD].tolist()
+            days.append(Day(date(1970, 1, 1) + timedelta(days=day), password, oauth, other, unknown, int(count[PASSWORD, FAILED])))
+        return days
 
     @property
     def strangers(self) -> tuple[int, int]:
         """Users and tries that are no devices: guesses, and slips at places where the password never was right."""
-        pairs = self._usage.pairs[np.setdiff1d(self._with_password, self._own)]
-        return len(np.unique(pairs["key"] >> 32)), int(pairs["count"][:, PASSWORD].sum())
+        others = self._records[~self._own]
+        others = others[others["count"][:, PASSWORD].any(1)]
+        return len(np.unique(others["key"] >> 32)), int(others["count"][:, PASSWORD].sum())
 
     @property
     def not_told(self) -> int:
         """Good sign-ins of which the log does not tell how they were made."""
-        return int(sum(count[UNKNOWN, GOOD] for count in self._usage.days.values()))
+        return sum(day.unknown for day in self.days)
 
     @cached_property
     def devices(self) -> list[Device]:
         """Who signs in with a password, the busiest first."""
         by_user: dict[int, list[int]] = defaultdict(list)
-        for place in self._own.tolist():
-            by_user[int(self._usage.pairs["key"][place]) >> 32].append(place)
+        for place in np.flatnonzero(self._own).tolist():
+            by_user[int(self._users[place])].append(place)
         found = [self._device(group) for places in by_user.values() for group in self._grouped(places)]
         return sorted(found, key=lambda device: (-device.good - device.failed, device.user, device.addresses))
 
     # ------------------------------------------------------------------------------------ whose they are
 
     @cached_property
-    def _with_password(self) -> Any:
-        return np.flatnonzero(self._usage.pairs["count"][:, PASSWORD].any(1))
-
-    @cached_property
     def _own(self) -> Any:
-        """Places of pairs that are a user's own: they succeeded; or they only fail, often or as accounts that the server knows, at an
-        address that does not try one name after the other.
+        """Which records are a user's own: they succeeded; or they only fail, often or as accounts that the server knows, at an address
+        that does not try one name after the other.
         """
-        pairs = self._usage.pairs
-        good = pairs["count"][:, :, GOOD].any(1)
-        users, addresses = pairs["key"] >> 32, pairs["key"] & LOW
-        tried = np.bincount(addresses, minlength=1)
-        succeeded = np.bincount(addresses, good) > 0
-        trusted = (succeeded | (tried < self._rhythm["users"]))[addresses]
-        often = np.isin(users, users[good]) & (pairs["count"][:, PASSWORD, FAILED] >= self._rhythm["fewest"])
-        own = pairs["count"][:, PASSWORD, GOOD] > 0
-        return np.flatnonzero(pairs["count"][:, PASSWORD].any(1) & (own | trusted & (pairs["known"] | often)))
+        count, users, addresses = self._records["count"], self._users, self._addresses
+        good = count[:, :, GOOD].any(1)
+        trusted = ((np.bincount(addresses, good) > 0) | (np.bincount(addresses) < self._rhythm["users"]))[addresses]
+        often = np.isin(users, users[good]) & (count[:, PASSWORD, FAILED] >= self._rhythm["fewest"])
+        own = (count[:, PASSWORD, GOOD] > 0) | (trusted & (self._records["known"] | often))
+        return own & count[:, PASSWORD].any(1)
 
     @cached_property
     def _here(self) -> Mapping[int, list[bool]]:
         """By address, of each user who succeeded there whether mail is read, too."""
-        pairs = self._usage.pairs
         here: dict[int, list[bool]] = defaultdict(list)
-        for place in np.flatnonzero(pairs["count"][:, PASSWORD, GOOD] > 0).tolist():
-            here[int(pairs["key"][place]) & LOW].append(bool(pairs["reads"][place]))
+        good = self._records["count"][:, PASSWORD, GOOD] > 0
+        for address, reads in zip(self._addresses[good].tolist(), self._records["reads"][good].tolist(), strict=True):
+            here[address].append(reads)
         return here
 
-    def _grouped(self, places: list[int]) -> Iterable[list[int]]:
-        """Pairs of one user that are one device: those of one /64, and where there are many addresses, all those that are used little."""
+    def _grouped(self, places: list[int]) -> list[list[int]]:
+        """Records of one user that are one device: those of one /64, and where there are many addresses, all those that are used little."""
         networks: dict[str, list[int]] = defaultdict(list)
-        for place in places:
-            networks[_network(self._address(place), exact=True)].append(place)
+        for place in places:  # an IPv4 address is another machine each, while IPv6 changes its own
+            address = self._address(place)
+            networks[_network(address) if ":" in address else address].append(place)
         groups = list(networks.values())
         if len(groups) < self._rhythm["roaming"]:
             return groups
-        totals = [self._total(group) for group in groups]
-        steady = [5 * total >= sum(totals) for total in totals]
-        moving = [place for group, stays in zip(groups, steady, strict=True) if not stays for place in group]
-        return [*(group for group, stays in zip(groups, steady, strict=True) if stays), *([moving] if moving else [])]
-
-    def _total(self, places: list[int]) -> int:
-        return sum(self._totals[place] for place in places)
-
-    @cached_property
-    def _totals(self) -> list[int]:
-        totals: list[int] = self._usage.pairs["count"][:, PASSWORD].sum(1).tolist()
-        return totals
+        totals = [sum(self._totals[place] for place in group) for group in groups]
+        steady = [group for group, total in zip(groups, totals, strict=True) if 5 * total >= sum(totals)]
+        moving = [place for group, total in zip(groups, totals, strict=True) if 5 * total < sum(totals) for place in group]
+        return [*steady, moving] if moving else steady
 
     def _address(self, place: int) -> str:
-        return self._usage.addresses.names[int(self._usage.pairs["key"][place]) & LOW]
+        return self._places[self._addresses[place]] or ""
 
     # ------------------------------------------------------------------------------------ what they are
 
     def _device(self, group: list[int]) -> Device:
-        group = sorted(group, key=lambda place: -self._total([place]))
-        pairs = self._usage.pairs[group]
-        traits = {trait for place in group for trait in self._usage.traits[place]}
-        failed, good = pairs["count"][:, PASSWORD].sum(0).tolist()
-        first, last = int(pairs["first"].min()), pairs["last"].max(0).tolist()
+        group = sorted(group, key=lambda place: (-self._totals[place], self._address(place)))
+        records = self._records[group]
+        seen = {name: _sorted(getattr(trait, name) for traits in records["traits"] for trait in traits) for name in Trait._fields}
+        failed, good = records["count"][:, PASSWORD].sum(0).tolist()
+        first, last = int(records["first"].min()), records["last"].max(0).tolist()
         days = (max(last) - first) // _DAY + 1
         entra = load_table("basic")["client_apps"]["server"]
+        exchange_online = entra in seen["server"]
         addresses = [address for place in group if (address := self._address(place))]
-        here = self._here.get(int(pairs["key"][0]) & LOW, []) if len(addresses) == 1 else []
+        here = self._here.get(int(self._addresses[group[0]]), []) if len(addresses) == 1 else []
         habits = Habits(
-            user=self._usage.users.names[int(pairs["key"][0]) >> 32],
-            helos=_sorted(trait.helo for trait in traits),
-            apps=_sorted(trait.service_raw for trait in traits if trait.server == entra),
-            hours=pairs["hours"].sum(0, dtype=np.int64),
-            minutes=pairs["minutes"].sum(0, dtype=np.int64),
-            gaps=pairs["gaps"].sum(0, dtype=np.int64),
+            user=str(self._names[self._users[group[0]]]),
+            helos=seen["helo"],
+            apps=_sorted(trait.service_raw for traits in records["traits"] for trait in traits if trait.server == entra),
+            hours=records["hours"].sum(0, dtype=np.int64),
+            minutes=records["minutes"].sum(0, dtype=np.int64),
+            gaps=records["gaps"].sum(0, dtype=np.int64),
             days=days,
-            sends=bool(pairs["sends"].any()),
-            reads=bool(pairs["reads"].any()),
+            sends=bool(records["sends"].any()),
+            reads=bool(records["reads"].any()),
             mailboxes_logged=self._usage.reading,
             networks=len({_network(address) for address in addresses}),
             neighbours=len(here),
             senders=here.count(False),
         )
-        guess = likely(habits)
-        servers = _sorted(trait.server for trait in traits)
+        kind, why = likely(habits)
         return Device(
             user=habits.user,
             addresses=tuple(addresses[:MOST_ADDRESSES]),
             networks=habits.networks,
             helos=habits.helos,
             apps=habits.apps,
-            servers=servers,
-            services=_sorted(trait.service for trait in traits),
-            mechanisms=_sorted(trait.mechanism for trait in traits),
-            first=_time(first),
-            last=_time(max(last)),
+            servers=seen["server"],
+            services=seen["service"],
+            mechanisms=seen["mechanism"],
+            first=time_of(first),
+            last=time_of(max(last)),
             good=good,
             failed=failed,
             per_day=round((good + failed) / days, 1),
             working=last[GOOD] >= last[FAILED],
-            kind=guess.kind,
-            why=guess.why,
-            exchange_online=entra in servers,
-            move_to=move_to(guess.kind, exchange_online=entra in servers, reads=habits.reads),
+            kind=kind,
+            why=why,
+            exchange_online=exchange_online,
+            move_to=move_to(kind, exchange_online=exchange_online, reads=habits.reads),
         )
 
 
@@ -231,19 +216,11 @@ def move_to(kind: str, *, exchange_online: bool, reads: bool = False) -> tuple[s
     return tuple(way.name for way in fitting(suits, exchange_online=exchange_online))
 
 
-def _network(address: str, *, exact: bool = False) -> str:
-    """The /24 or /64; with `exact`, an IPv4 address as it is, for each is another machine, while IPv6 changes its own."""
-    if ":" not in address:
-        return address if exact else address.rpartition(".")[0]
-    try:
-        return str(ip_network((address.partition("%")[0], 64), strict=False))
-    except ValueError:
-        return address
+@lru_cache(1 << 16)
+def _network(address: str) -> str:
+    """The /24 or /64; IPv4 has no need of a parser."""
+    return network_of(address) or address if ":" in address else address.rpartition(".")[0]
 
 
 def _sorted(words: Iterable[str | None]) -> tuple[str, ...]:
     return tuple(sorted({word for word in words if word}))
-
-
-def _time(micros: int) -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)

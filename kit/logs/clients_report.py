@@ -118,7 +118,7 @@ def _number(text: str) -> int:
 
 
 def _device(name: str, sender: _Sender) -> Device:
-    guess = likely(Habits(user=name, sends=True, reads=False, mailboxes_logged=False))
+    kind, why = likely(Habits(user=name, sends=True, reads=False, mailboxes_logged=False))
     return Device(
         user=name,
         servers=("entra",),
@@ -126,8 +126,8 @@ def _device(name: str, sender: _Sender) -> Device:
         mechanisms=("Basic",) if sender.basic else (),
         tls=tuple(sorted(sender.tls)),
         good=sender.basic or sender.untold,
-        kind=guess.kind,
-        why=guess.why,
+        kind=kind,
+        why=why,
         exchange_online=True,
-        move_to=move_to(guess.kind, exchange_online=True),
+        move_to=move_to(kind, exchange_online=True),
     )

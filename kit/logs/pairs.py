@@ -30,7 +30,7 @@ class Pairs:
         complete: False once records were let go.
     """
 
-    def __init__(self, fields: list[Any], most: int, worth: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> None:
+    def __init__(self, fields: list[Any], most: int, worth: Callable[[npt.NDArray[Any]], Ints]) -> None:
         self.records = np.zeros(0, np.dtype([("key", "i8"), ("first", "i8"), *fields], align=True))
         self.complete = True
         self._most, self._worth = most, worth
@@ -63,11 +63,11 @@ class Pairs:
         return np.array([self._place[pair] for pair in pairs.tolist()], np.int64)[which]
 
     def trim(self) -> None:
-        """Where there are too many, lets the half go that is worth least, and the names that nobody has any more."""
+        """Where there are too many, lets the half go that is worth least, of the same worth the older, and the names that nobody has any more."""
         if len(self.records) <= self._most:
             return
         self.complete = False
-        self.records = self.records[np.argsort(-self._worth(self.records), kind="stable")[: self._most // 2]]
+        self.records = self.records[np.sort(np.argsort(self._worth(self.records), kind="stable")[-(self._most // 2) :])]
         users, addresses = self.users, self.addresses
         self._users, self._addresses = Words(), Words()
         user, address = (np.unique(half, return_inverse=True) for half in (self.records["key"] >> 32, self.records["key"] & LOW))

@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -482,9 +483,9 @@ def test_a_flood_of_pairs_and_of_helo_names_is_bounded(monkeypatch):
     table = make_log(sorted(people + flood, key=lambda attempt: attempt.time)).table
     for begin in range(0, len(table), 40):
         usage.add(table.slice(begin, 40))
-    assert len(usage.pairs) <= 140
-    assert len(usage.users.names) <= 141
-    assert max(map(len, usage.traits.values())) <= usage_module.MOST_TRAITS
+    assert len(usage.pairs.records) <= 50
+    assert len(usage.pairs.users) <= 51
+    assert max(map(len, usage.pairs.records["traits"])) <= usage_module.MOST_TRAITS
     basic = Basic(usage)
     assert not basic.complete
     # Who succeeded is kept, with all its sign-ins.
@@ -555,11 +556,61 @@ def test_a_name_that_gives_a_device_away_does_and_its_near_misses_do_not(row):
     assert time.perf_counter() - begin < 0.5
 
 
-def test_every_signal_has_weights_and_is_looked_for():
+def at(*places: tuple[int, int], size: int) -> np.ndarray:
+    """Counts of which only some are not zero."""
+    counts = np.zeros(size, np.int64)
+    for place, number in places:
+        counts[place] = number
+    return counts
+
+
+def week(*hours: int) -> np.ndarray:
+    """Ten sign-ins in each of these hours of working days."""
+    return np.stack([at(*((hour, 10) for hour in hours), size=24), np.zeros(24, np.int64)])
+
+
+SHOWS = {
+    "device_name": {"helos": ("NPI1A2B3C",)},
+    "scanner_user": {"user": "scanner@example.test"},
+    "script_user": {"user": "backup@example.test"},
+    "phone_app": {"apps": ("Exchange ActiveSync",)},
+    "program_app": {"apps": ("MAPI Over HTTP",)},
+    "timetable": {"days": 3, "hours": week(2), "minutes": at((5, 10), size=60)},
+    "poll": {"hours": week(2), "gaps": at((20, 5), (21, 4), size=device_module.GAPS)},  # 5 s * 1.3**20 and 21: 16 to 28 minutes
+    "round_the_clock": {"hours": week(3, 11, 19)},
+    "office_hours": {"days": 5, "hours": week(8, 17)},  # from 8 to 17 o'clock are ten hours
+    "reads_and_sends": {"reads": True},
+    "only_reads": {"reads": True, "sends": False},
+    "only_sends": {"mailboxes_logged": True},
+    "roams": {"networks": 4},
+    "one_address": {"days": 5, "networks": 1, "neighbours": 1, "hours": week(2, 20)},
+    "many_users": {"mailboxes_logged": True, "senders": 4},
+}
+
+
+@pytest.mark.parametrize("signal", load_table("basic")["likely"]["signals"])
+def test_every_signal_with_a_weight_is_seen_where_it_is_shown(signal):
+    quiet = {"user": "ann@example.test", "sends": True, "reads": False, "mailboxes_logged": False}
+    assert not list(device_module.signals(device_module.Habits(**quiet)))
+    assert signal in dict(device_module.signals(device_module.Habits(**quiet | SHOWS[signal])))
+
+
+def test_weights_are_of_kinds_and_names_give_signals_that_have_some():
     table = load_table("basic")
-    looked_for = {row["signal"] for row in table["name"]} | set(device_module._LOOKS)
-    assert looked_for == set(table["likely"]["signals"])
+    assert {row["signal"] for row in table["name"]} <= set(table["likely"]["signals"])
     assert {kind for weights in table["likely"]["signals"].values() for kind in weights} == KINDS - {"unknown"}
+
+
+@pytest.mark.parametrize(
+    ("place", "told"),
+    # The first length is from 5 seconds on and each 1.3 times the one before: 14 is from 197 s, 22 from 1604, 33 from 28,755, 38 from 106,770.
+    [(14, "every 4 minutes"), (22, "every 30 minutes"), (25, "every hour"), (33, "every 9 hours"), (37, "every day"), (38, "every day")],
+)
+def test_a_poll_is_told_by_the_length_that_people_choose(place, told):
+    habits = device_module.Habits(
+        user="ann", sends=True, reads=False, mailboxes_logged=False, hours=week(2), gaps=at((place, 9), size=device_module.GAPS)
+    )
+    assert dict(device_module.signals(habits))["poll"].startswith(f"{told} or so, 100 % of the time")
 
 
 def test_the_schema_of_the_file_follows_the_fields(tmp_path):
