@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import csv
 import re
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -23,17 +23,10 @@ from kit.logs.records import REPORT
 LONGEST: Final = 320
 """Characters of a sender that are kept."""
 MOST_SENDERS: Final = 100_000
+_PROTOCOLS: Final = {"oauth": "oauth", "modern": "oauth", "basic": "password"}
 
 
-@dataclass(slots=True)
-class _Sender:
-    basic: int = 0
-    oauth: int = 0
-    untold: int = 0
-    tls: set[str] = field(default_factory=set)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class ClientsReport:
     """What one or several reports say.
 
@@ -63,52 +56,40 @@ def read_clients_reports(paths: Sequence[str]) -> ClientsReport:
     Raises:
         UnreadableInput: one of them cannot be read, or counts nothing.
     """
-    senders: dict[str, _Sender] = defaultdict(_Sender)
+    senders: dict[str, Counter[str]] = {}
     for path in paths:
         try:
-            _read(path, senders)
+            with Path(path).open(encoding="utf-8-sig", errors="replace", newline="") as stream:
+                _count(path, csv.reader(stream), senders)
+        except UnreadableInput:
+            raise
         except (OSError, csv.Error) as fault:
-            if isinstance(fault, UnreadableInput):
-                raise
             raise UnreadableInput("the report does not read", where=path, next_step="Export it again as CSV") from fault
-    devices = [_device(name, sender) for name, sender in senders.items() if sender.basic or sender.untold]
+    devices = [_device(name, counts) for name, counts in senders.items() if counts["password"] or counts["untold"]]
     return ClientsReport(
-        devices=tuple(sorted(devices, key=lambda device: (-device.good, device.user))),
-        password=sum(sender.basic for sender in senders.values()),
-        oauth=sum(sender.oauth for sender in senders.values()),
-        untold=sum(sender.untold for sender in senders.values()),
+        tuple(sorted(devices, key=lambda device: (-device.good, device.user))),
+        *(sum(counts[said] for counts in senders.values()) for said in ("password", "oauth", "untold")),
     )
 
 
-def _read(path: str, senders: dict[str, _Sender]) -> None:
-    with Path(path).open(encoding="utf-8-sig", errors="replace", newline="") as stream:
-        rows = csv.reader(stream)
-        names = [re.sub(r"[^a-z0-9]", "", name.lower()) for name in next(rows)]
-        count = next((place for place, name in enumerate(names) if name.startswith(("messagessent", "messagecount", "messages"))), None)
-        if count is None:
-            raise UnreadableInput("the report has no column for messages", where=path, next_step="Export it with all its columns")
-        protocol = next((place for place, name in enumerate(names) if "auth" in name), None)
-        tls = {place: f"TLSv{name[3]}.{name[4]}" for place, name in enumerate(names) if re.match(r"tls1\d", name)}
-        for row in rows:
-            if len(row) != len(names) or not row[0].strip():
-                continue
-            name = row[0].strip()[:LONGEST].lower()
-            if name not in senders and len(senders) >= MOST_SENDERS:
-                raise UnreadableInput(f"names more than {MOST_SENDERS:,} senders", where=path, next_step="Give one report at a time")
-            number = _number(row[count])
-            said = row[protocol].lower() if protocol is not None else ""
-            sender = senders[name]
-            if "oauth" in said or "modern" in said:
-                sender.oauth += number
-            elif "basic" in said:
-                sender.basic += number
-            else:
-                sender.untold += number
-            sender.tls.update(_versions(row, tls))
-
-
-def _versions(row: list[str], tls: dict[int, str]) -> Iterator[str]:
-    return (version for place, version in tls.items() if _number(row[place]))
+def _count(path: str, rows: Iterator[list[str]], senders: dict[str, Counter[str]]) -> None:
+    """Adds to each sender's messages by how they were sent, and to its TLS versions."""
+    names = [re.sub(r"[^a-z0-9]", "", name.lower()) for name in next(rows)]
+    messages = next((place for place, name in enumerate(names) if name.startswith("message")), None)
+    if messages is None:
+        raise UnreadableInput("the report has no column for messages", where=path, next_step="Export it with all its columns")
+    protocol = next((place for place, name in enumerate(names) if "auth" in name), None)
+    tls = {place: f"TLSv{name[3]}.{name[4]}" for place, name in enumerate(names) if re.match(r"tls1\d", name)}
+    for row in rows:
+        if len(row) != len(names) or not row[0].strip():
+            continue
+        counts = senders.setdefault(row[0].strip()[:LONGEST].lower(), Counter())
+        if len(senders) > MOST_SENDERS:
+            raise UnreadableInput(f"names more than {MOST_SENDERS:,} senders", where=path, next_step="Give one report at a time")
+        protocol_said = row[protocol].lower() if protocol is not None else ""
+        said = next((method for word, method in _PROTOCOLS.items() if word in protocol_said), "untold")
+        counts[said] += _number(row[messages])
+        counts.update({version: _number(row[place]) for place, version in tls.items()})
 
 
 def _number(text: str) -> int:
@@ -117,15 +98,15 @@ def _number(text: str) -> int:
     return int(digits[1].replace(",", "")) + bool(int(digits[2] or 0)) if digits else 0
 
 
-def _device(name: str, sender: _Sender) -> Device:
+def _device(name: str, counts: Counter[str]) -> Device:
     kind, why = likely(Habits(user=name, sends=True, reads=False, mailboxes_logged=False))
     return Device(
         user=name,
         servers=("entra",),
         services=("submission",),
-        mechanisms=("Basic",) if sender.basic else (),
-        tls=tuple(sorted(sender.tls)),
-        good=sender.basic or sender.untold,
+        mechanisms=("Basic",) if counts["password"] else (),
+        tls=tuple(sorted(each for each in counts if each.startswith("TLS") and counts[each])),
+        good=counts["password"] or counts["untold"],
         kind=kind,
         why=why,
         exchange_online=True,
