@@ -33,6 +33,7 @@ NEEDS = {
     "postfix": (lambda: bool(_which("postfix")) and os.geteuid() == 0, "as root: apt-get install postfix"),
     "dovecot": (lambda: bool(_which("dovecot")) and os.geteuid() == 0, "as root: apt-get install dovecot-imapd dovecot-submissiond"),
     "syslog": (syslog_is_possible, "run the tests where no syslog daemon listens at /dev/log, or where root may make mount namespaces"),
+    "nft": (lambda: bool(_which("nft")) and os.geteuid() == 0, "as root: apt-get install nftables"),
     "unbound": (lambda: bool(_which("unbound")), "apt-get install unbound"),
     "openssl": (lambda: bool(_which("openssl")), "apt-get install openssl"),
     "exim": (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from datetime import UTC, datetime
@@ -139,16 +138,12 @@ def test_postfix_finds_the_addresses_and_no_others(tmp_path):
     assert "REJECT" in answer.stdout
 
 
-def nft() -> str | None:
-    return os.environ.get("KIT_TEST_NFT") or shutil.which("nft")
-
-
-@pytest.mark.skipif(not nft(), reason="nft is not installed (or name it in KIT_TEST_NFT)")
+@pytest.mark.needs("nft")
 @pytest.mark.parametrize("found", [MANY, MANY[:1], MANY[-1:], []], ids=["many", "one", "one of IPv6", "none"])
 def test_nft_takes_the_file(tmp_path, found):
     path = tmp_path / "list.nft"
     blocks.write_blocks(path, [attack(*map(str, found))], now=NOW)
-    answer = subprocess.run([nft(), "-c", "-f", str(path)], capture_output=True, text=True, check=False)
+    answer = subprocess.run(["nft", "-c", "-f", str(path)], capture_output=True, text=True, check=False)
     if "Operation not permitted" in answer.stderr and "syntax" not in answer.stderr:
         pytest.skip("nft may look at nothing here")
     assert (answer.returncode, answer.stderr) == (0, "")
