@@ -26,12 +26,14 @@ def basic_command(*, paths: tuple[str, ...], as_json: bool, output: Path | None)
     Entra's sign-in log, the SMTP AUTH clients report of the Exchange admin center.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from contextlib import nullcontext
 
     from kit.logs.authlog import LogReader
     from kit.logs.basic import Basic
-    from kit.logs.basic_export import write_devices
-    from kit.logs.basic_report import Answer, report, to_document
+    from kit.logs.basic_export import DEVICES, device_table
+    from kit.logs.basic_report import report, to_document
     from kit.logs.clients_report import is_clients_report, read_clients_reports
+    from kit.logs.export import open_export
     from kit.logs.progress import Progress
     from kit.logs.report import printable
     from kit.logs.usage import Usage
@@ -39,23 +41,23 @@ def basic_command(*, paths: tuple[str, ...], as_json: bool, output: Path | None)
     reports = [path for path in paths if path != "-" and is_clients_report(path)]
     logs = [path for path in paths if path not in reports]
     found = read_clients_reports(reports) if reports else None
-    usage, reader = Usage(), None
-    if logs:
-        with Progress(sys.stderr) as progress:
-            reader = LogReader(logs, progress=progress)
-            for table in reader.tables():
+    usage = Usage()
+    with Progress(sys.stderr) as progress:
+        reader = LogReader(logs, progress=progress) if logs else None
+        read = [*map(Path, reports), *(source.path for source in (reader.sources if reader else ()) if source.path)]
+        with open_export(output, read, DEVICES) if output else nullcontext() as export:
+            for table in reader.tables() if reader else ():
                 usage.add(table)
-    answer = Answer(Basic(usage) if reader else None, found)
-    read = [*map(Path, reports), *(source.path for source in (reader.sources if reader else ()) if source.path)]
-    if output:
-        write_devices(output, answer.devices, read=read)
+            basic = Basic(usage, found)
+            if export:
+                export(device_table(basic.devices))
     problems, missed = (list(reader.problems), reader.coverage.not_understood) if reader else ([], 0)
     for problem in problems:
         click.echo(f"kit: {printable(problem, 400)}", err=True)
     if as_json:
-        print_json(to_document(answer) | {"coverage": reader.coverage if reader else None, "problems": problems})
+        print_json(to_document(basic) | {"coverage": reader.coverage if reader else None, "problems": problems})
     else:
-        click.echo(report(answer, written=output))
+        click.echo(report(basic, written=output))
         if missed:
             click.echo(f"\n{missed:,} lines look like sign-ins and were not understood: kit logs --verbose shows them")
-    finish(all_well=not (answer.devices or problems or missed))
+    finish(all_well=not (basic.devices or problems or missed))

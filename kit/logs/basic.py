@@ -7,16 +7,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cached_property, lru_cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from kit.knowledge.load import load_table
-from kit.knowledge.ways_out import fitting
+from kit.knowledge.ways_out import Way, fitting, ways_out
 from kit.logs.device import Habits, likely
 from kit.logs.pairs import LOW
 from kit.logs.usage import FAILED, GOOD, PASSWORD, Trait, Usage
 from kit.logs.view import network_of, time_of
+
+if TYPE_CHECKING:
+    from kit.logs.clients_report import ClientsReport
 
 MOST_ADDRESSES: Final = 5
 _DAY: Final = 86_400_000_000
@@ -75,9 +78,15 @@ class Day:
 
 
 class Basic:
-    """What a `Usage` that has taken all its tables says of passwords."""
+    """What logs and reports of Exchange Online say of passwords.
 
-    def __init__(self, usage: Usage) -> None:
+    Args:
+        usage: has taken all tables of the logs.
+        report: of the reports; None where there were none.
+    """
+
+    def __init__(self, usage: Usage, report: ClientsReport | None = None) -> None:
+        self.report = report
         self._usage, self._records = usage, usage.pairs.records
         self._names, self._places = usage.pairs.users, usage.pairs.addresses
         self._users, self._addresses = self._records["key"] >> 32, self._records["key"] & LOW
@@ -112,12 +121,19 @@ class Basic:
 
     @cached_property
     def devices(self) -> list[Device]:
-        """Who signs in with a password, the busiest first."""
+        """Who signs in with a password: of the logs, the busiest first; then of the reports."""
         by_user: dict[int, list[int]] = defaultdict(list)
         for place in np.flatnonzero(self._own).tolist():
             by_user[int(self._users[place])].append(place)
         found = [self._device(group) for places in by_user.values() for group in self._grouped(places)]
-        return sorted(found, key=lambda device: (-device.good - device.failed, device.user, device.addresses))
+        found.sort(key=lambda device: (-device.good - device.failed, device.user, device.addresses))
+        return [*found, *(self.report.devices if self.report else ())]
+
+    @property
+    def ways(self) -> list[Way]:
+        """Ways out that one of the devices can take."""
+        wanted = {name for device in self.devices for name in device.move_to}
+        return [way for way in ways_out() if way.name in wanted]
 
     # ------------------------------------------------------------------------------------ whose they are
 

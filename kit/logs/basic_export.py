@@ -1,16 +1,15 @@
-"""Devices that sign in with a password, into a file: CSV, Parquet or JSON lines."""
+"""Devices that sign in with a password, as rows of a file that `kit.logs.export` writes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, fields
-from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
 
 from kit.logs.basic import Device
-from kit.logs.export import Kind, open_export
+from kit.logs.export import Kind
 
 _TYPES: Final = {
     "tuple[str, ...]": pa.list_(pa.string()),
@@ -25,16 +24,6 @@ DEVICES: Final = Kind(
 )
 
 
-def write_devices(path: Path, devices: Sequence[Device], *, read: Iterable[Path] = ()) -> None:
-    """One device a row, with the fields of `Device`.
-
-    Args:
-        path: the file; what `open_export` says of it holds.
-        devices: in the order in which they are to stand.
-        read: what they come from, which must not be replaced.
-
-    Raises:
-        UsageError: the file cannot be written, or something else is there.
-    """
-    with open_export(path, read, DEVICES) as write:
-        write(pa.Table.from_pylist([asdict(device) for device in devices], DEVICES.schema))
+def device_table(devices: Sequence[Device]) -> pa.Table:
+    """One device a row, with the fields of `Device`."""
+    return pa.Table.from_pylist([asdict(device) for device in devices], DEVICES.schema)

@@ -5,80 +5,56 @@ from __future__ import annotations
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from kit.knowledge.ways_out import Way, deadline, ways_out
+from kit.knowledge.ways_out import Way, deadline
 from kit.logs.basic import Basic, Day, Device
-from kit.logs.clients_report import ClientsReport
 from kit.logs.report import counted, printable
 
 TOP: Final = 15
 _WIDTH: Final = 100
 _WEEKS: Final = 12
+_ROW: Final = "{:>8}  {:>8}  {:>8}  {:<10}  {:<10}  {:<7}"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """All that was read: logs, reports of Exchange Online, or both.
-
-    Attributes:
-        basic: of the logs; None where there were none.
-        report: of the reports; None where there were none.
-    """
-
-    basic: Basic | None
-    report: ClientsReport | None
-
-    @property
-    def devices(self) -> list[Device]:
-        """Who signs in with a password: of the logs first."""
-        return [*(self.basic.devices if self.basic else ()), *(self.report.devices if self.report else ())]
-
-    @property
-    def days(self) -> list[Day]:
-        """Sign-ins by day, of the logs."""
-        return self.basic.days if self.basic else []
-
-    @property
-    def ways(self) -> list[Way]:
-        """Those that one of the devices can take."""
-        wanted = {name for device in self.devices for name in device.move_to}
-        return [way for way in ways_out() if way.name in wanted]
-
-
-def to_document(answer: Answer) -> dict[str, Any]:
+def to_document(basic: Basic) -> dict[str, Any]:
     """What `kit basic --json` prints of it."""
-    users, tries = answer.basic.strangers if answer.basic else (0, 0)
+    users, tries = basic.strangers
     return {
         "deadline": _dated(deadline()),
-        "devices": answer.devices,
-        "days": [_dated(day) for day in answer.days],
-        "ways_out": [_dated(way) for way in answer.ways],
+        "devices": basic.devices,
+        "days": list(map(_dated, basic.days)),
+        "ways_out": list(map(_dated, basic.ways)),
         "never_succeeded": {"users": users, "tries": tries},
-        "not_told": (answer.basic.not_told if answer.basic else 0) + (answer.report.untold if answer.report else 0),
-        "complete": answer.basic.complete if answer.basic else True,
+        "not_told": basic.not_told + (basic.report.untold if basic.report else 0),
+        "complete": basic.complete,
     }
 
 
 def _dated(value: Any) -> dict[str, Any]:
     """The fields of a value, dates as ISO 8601 writes them."""
-    fields = ((name, getattr(value, name)) for name in value.__dataclass_fields__)
-    return {name: each.isoformat() if isinstance(each, date) else each for name, each in fields}
+    return {name: each.isoformat() if isinstance(each, date) else each for name, each in asdict(value).items()}
 
 
-def report(answer: Answer, *, written: Path | None = None) -> str:
+def report(basic: Basic, *, written: Path | None = None) -> str:
     """The text; `written` is the file that has the devices."""
-    parts = [_head(answer), _table(answer.devices), _notes(answer), _weeks(answer.days), *_ways(answer)]
+    parts = [headline(basic), _table(basic.devices), "\n".join(map(_paragraph, notes(basic))), _weeks(basic.days)]
+    for way in basic.ways:
+        takers = Counter(device.kind for device in basic.devices if way.name in device.move_to)
+        rest = ". ".join(f"{label}: {text}" for label, text in facts(way).items())
+        who = ", ".join(f"{count} {kind}" for kind, count in takers.most_common())
+        parts.append(f"{_paragraph(f'{way.name}, for {who}: {way.what}')}\n{_paragraph(rest, indent='  ')}")
     if written:
-        parts.append(f"Wrote {counted(len(answer.devices), 'device')} to {printable(str(written), 5 * _WIDTH)}")
+        parts.append(f"Wrote {counted(len(basic.devices), 'device')} to {printable(str(written), 5 * _WIDTH)}")
     return "\n\n".join(part for part in parts if part)
 
 
-def _head(answer: Answer) -> str:
-    devices, days = answer.devices, answer.days
+def headline(basic: Basic) -> str:
+    """How many there are, when, and of what kinds."""
+    devices, days = basic.devices, basic.days
     period = f", {days[0].day} to {days[-1].day} UTC" if days else ""
     if not devices:
         return f"Nobody is seen to sign in with a password{period}."
@@ -89,6 +65,58 @@ def _head(answer: Answer) -> str:
     return f"{counted(len(devices), 'device')} of {counted(users, 'user')} {verb}{period}: {rest}"
 
 
+def notes(basic: Basic) -> Iterator[str]:
+    """What is to be known beside it: what is left out, what was not told, until when."""
+    users, tries = basic.strangers
+    if tries:
+        yield f"Left out: {tries:,} tries with {counted(users, 'name')} that never were right where they came from: guesses and slips."
+    if basic.not_told:
+        yield f"{counted(basic.not_told, 'good sign-in')} more: the log does not tell whether with a password or with OAuth."
+    if not basic.complete:
+        yield "There are more pairs of user and address than are kept: these are those that sign in most."
+    if found := basic.report:
+        yield (
+            f"The report counts messages: {found.password:,} with a password, {found.oauth:,} with OAuth"
+            + (f", {found.untold:,} of which it does not tell (it has no column for it)" if found.untold else "")
+            + ". It has no times and no addresses: Entra's sign-in log, filtered to the client app Authenticated SMTP, has both."
+        )
+    online, end = sum(device.exchange_online for device in basic.devices), deadline()
+    if online:
+        source = f"({end.source}, {end.published}, checked {end.checked})"
+        yield f"{counted(online, 'device')} at {end.applies_to}, until {end.day}. {end.text} {source}"
+    if online < len(basic.devices):
+        yield "At a server of your own no date ends passwords; what can move to OAuth is safer there, too."
+
+
+def facts(way: Way) -> dict[str, str]:
+    """What is to be known of a way out, each with its label."""
+    return {
+        "Delivers to": "inside and outside" if way.outside else "your own mailboxes alone",
+        "Connect to": f"{way.host}, port {' or '.join(map(str, way.ports))}, TLS {way.tls}",
+        "Sign-in": way.sign_in + ("; from a static address" if way.address == "static" else ""),
+        "Limits": way.limits,
+        "Beware": way.beware,
+        "Source": f"{way.source} (checked {way.checked}{', second-hand' if way.second_hand else ''})",
+    }
+
+
+def cells(device: Device) -> tuple[str, ...]:
+    """For a table: user, what it is likely to be, from where, how, tries a day, good, failed, first, last, and whether it is failing."""
+    more = device.networks - 1
+    how = [", ".join(each) for each in (device.apps or device.services, device.mechanisms, device.tls) if each]
+    return (
+        device.user,
+        _likely(device.kind) + (f" ({'; '.join(device.why)})" if device.why else ""),
+        ", ".join(device.addresses[:2]) + (f" and {counted(more, 'more network')}" if more > 1 else ""),
+        "; ".join([*how, *(f"HELO {helo}" for helo in device.helos[:1])]),
+        "-" if device.per_day is None else f"{device.per_day:,.1f}",
+        f"{device.good:,}",
+        f"{device.failed:,}",
+        *(f"{time:%Y-%m-%d}" if time else "-" for time in (device.first, device.last)),
+        "" if device.working else "failing",
+    )
+
+
 def _likely(kind: str) -> str:
     return "unknown" if kind == "unknown" else f"likely {kind.replace('-', ' ')}"
 
@@ -96,56 +124,15 @@ def _likely(kind: str) -> str:
 def _table(devices: Sequence[Device]) -> str:
     if not devices:
         return ""
-    head = f"{'a day':>8}  {'good':>8}  {'failed':>8}  {'first':<10}  {'last':<10}  {'':<7}  user"
-    lines = [head]
+    lines = [f"{_ROW.format('a day', 'good', 'failed', 'first', 'last', '')}  user"]
     for device in devices[:TOP]:
-        first, last = (f"{time:%Y-%m-%d}" if time else "-" for time in (device.first, device.last))
-        per_day = "-" if device.per_day is None else f"{device.per_day:,.1f}"
-        state = "" if device.working else "failing"
-        numbers = f"{per_day:>8}  {device.good:>8,}  {device.failed:>8,}  {first:<10}  {last:<10}  {state:<7}"
-        lines.append(f"{numbers}  {printable(device.user, 36)}")
-        lines += textwrap.wrap(_details(device), _WIDTH, initial_indent=" " * 10, subsequent_indent=" " * 10)
+        user, kind, origin, how, *numbers = cells(device)
+        lines.append(f"{_ROW.format(*numbers)}  {printable(user, 36)}")
+        details = printable(" | ".join(filter(None, (kind, origin and f"from {origin}", how))), 4 * _WIDTH)
+        lines += textwrap.wrap(details, _WIDTH, initial_indent=" " * 10, subsequent_indent=" " * 10)
     if len(devices) > TOP:
         lines.append(f"{'':>8}  ... and {counted(len(devices) - TOP, 'device')} more: -o devices.csv has them all, and --json")
     return "\n".join(lines)
-
-
-def _details(device: Device) -> str:
-    more = device.networks - 1
-    parts = [
-        f"{_likely(device.kind)}" + (f" ({'; '.join(device.why)})" if device.why else ""),
-        f"from {', '.join(device.addresses[:2])}" + (f" and {counted(more, 'more network')}" if more > 1 else "")
-        if device.addresses
-        else "",
-        f"HELO {', '.join(device.helos[:2])}" if device.helos else "",
-        ", ".join(device.apps or device.services),
-        ", ".join(device.mechanisms),
-        ", ".join(device.tls),
-    ]
-    return printable(" | ".join(part for part in parts if part), 4 * _WIDTH)
-
-
-def _notes(answer: Answer) -> str:
-    return "\n".join(line for note in _noted(answer) for line in textwrap.wrap(note, _WIDTH))
-
-
-def _noted(answer: Answer) -> Iterator[str]:
-    if basic := answer.basic:
-        users, tries = basic.strangers
-        if tries:
-            yield (
-                f"Left out: {tries:,} tries with {counted(users, 'name')} that never were right where they came from: guesses and slips."
-            )
-        if basic.not_told:
-            yield f"{counted(basic.not_told, 'good sign-in')} more: the log does not tell whether with a password or with OAuth."
-        if not basic.complete:
-            yield "There are more pairs of user and address than are kept: these are those that sign in most."
-    if found := answer.report:
-        yield (
-            f"The report counts messages: {found.password:,} with a password, {found.oauth:,} with OAuth"
-            + (f", {found.untold:,} of which it does not tell (it has no column for it)" if found.untold else "")
-            + ". It has no times and no addresses: Entra's sign-in log, filtered to the client app Authenticated SMTP, has both."
-        )
 
 
 def _weeks(days: Sequence[Day]) -> str:
@@ -160,34 +147,6 @@ def _weeks(days: Sequence[Day]) -> str:
     return "\n".join([f"{'week of':<10}  {'password':>12}  {'OAuth':>8}  {'password, failed':>20}", *rows[-_WEEKS:]])
 
 
-def _ways(answer: Answer) -> Iterator[str]:
-    online = [device for device in answer.devices if device.exchange_online]
-    if online:
-        end = deadline()
-        yield _paragraph(
-            f"{counted(len(online), 'device')} at {end.applies_to}: until {end.day}. {end.text} ({end.source}, {end.published}, checked {end.checked})"
-        )
-    if len(online) < len(answer.devices):
-        yield _paragraph("At a server of your own no date ends passwords; what can move to OAuth is safer there, too.")
-    for way in answer.ways:
-        takers = Counter(device.kind for device in answer.devices if way.name in device.move_to)
-        yield _way(way, ", ".join(f"{count} {kind}" for kind, count in takers.most_common()))
-
-
-def _way(way: Way, takers: str) -> str:
-    reach = "inside and outside" if way.outside else "your own mailboxes alone"
-    address = "static address needed" if way.address == "static" else "any address"
-    source = f"{way.source} (checked {way.checked}{', second-hand' if way.second_hand else ''})"
-    lines = [
-        f"{way.name}, for {takers}: {way.what}",
-        f"To: {reach}. {way.host}, port {' or '.join(map(str, way.ports))}, TLS {way.tls}, {address}. Sign-in: {way.sign_in}",
-        f"Limits: {way.limits}. Beware: {way.beware}",
-        source,
-    ]
-    return "\n".join([_paragraph(lines[0]), *(_paragraph(line, indent=2) for line in lines[1:])])
-
-
-def _paragraph(text: str, *, indent: int = 0) -> str:
-    return textwrap.fill(
-        text, _WIDTH, initial_indent=" " * indent, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
-    )
+def _paragraph(text: str, *, indent: str = "") -> str:
+    """Wrapped; a link stays whole."""
+    return textwrap.fill(text, _WIDTH, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)

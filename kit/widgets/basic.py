@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -11,10 +10,12 @@ import ipywidgets as w
 import plotly.graph_objects as go
 
 from kit.errors import KitError
-from kit.knowledge.ways_out import Way, deadline, ways_out
+from kit.knowledge.ways_out import Way
 from kit.logs.authlog import AuthLog
 from kit.logs.basic import Basic, Day, Device
-from kit.logs.basic_export import write_devices
+from kit.logs.basic_export import DEVICES, device_table
+from kit.logs.basic_report import cells, facts, headline, notes
+from kit.logs.export import open_export
 from kit.logs.usage import Usage
 from kit.widgets.common import COLOURS, QUIET, STYLE, at_home, escape, say, table
 from kit.widgets.fit import Fit
@@ -41,20 +42,21 @@ class BasicPanel(w.VBox):
     def __init__(self, log: AuthLog) -> None:
         usage = Usage()
         usage.add(log.table)
-        basic = Basic(usage)
-        self.devices = basic.devices
+        self.basic = Basic(usage)
+        self.devices = self.basic.devices
         kinds = sorted({device.kind for device in self.devices})
         self.kind = w.Dropdown(description="Kind", options=[_ALL, *kinds])
         self.path = w.Text(description="File", value="devices.csv", tooltip="Ends with .csv, .parquet or .jsonl")
         self.button = w.Button(description="Save", tooltip="Every device into this file")
-        self.figure = at_home(_chart(basic.days))
+        self.figure = at_home(_chart(self.basic.days))
         self._table, self._ways, self.status = w.HTML(), w.HTML(), w.HTML()
         self.kind.observe(lambda _: self.update(), "value")
         self.button.on_click(lambda _: self.save())
         self.update()
         super().__init__(
             [
-                w.HTML(STYLE + _head(basic)),
+                w.HTML(f'{STYLE}<div role="status"><span class="kit-big">{escape(headline(self.basic))}</span></div>'),
+                w.HTML(f'<div class="kit-note">{escape(" ".join(notes(self.basic)))}</div>'),
                 self.figure,
                 Fit(),
                 w.HBox([self.kind, self.path, self.button], layout=w.Layout(flex_flow="row wrap")),
@@ -68,14 +70,14 @@ class BasicPanel(w.VBox):
         """Brings table and ways out to the chosen kind."""
         chosen = [device for device in self.devices if self.kind.value in (_ALL, device.kind)]
         self._table.value = _devices(chosen)
-        wanted = {name for device in chosen for name in device.move_to}
-        self._ways.value = _ways([way for way in ways_out() if way.name in wanted], chosen)
+        self._ways.value = _ways(self.basic.ways, chosen)
 
     def save(self) -> None:
         """Writes every device into the file, or says why not."""
         try:
             path = Path(self.path.value.strip()).expanduser()
-            write_devices(path, self.devices)
+            with open_export(path, kind=DEVICES) as write:
+                write(device_table(self.devices))
         except (KitError, RuntimeError) as fault:  # RuntimeError: there is no such user's home
             self.status.value = say(str(fault), problem=True)
         else:
@@ -109,53 +111,19 @@ def _chart(days: Sequence[Day]) -> go.Figure:
     return figure
 
 
-def _head(basic: Basic) -> str:
-    devices, end = basic.devices, deadline()
-    users = len({device.user for device in devices})
-    said = (
-        f"{len(devices):,} devices of {users:,} users sign in with a password" if devices else "Nobody is seen to sign in with a password"
-    )
-    online = sum(device.exchange_online for device in devices)
-    note = f"{online:,} of them at Exchange Online, until {end.day}. {end.text}" if online else ""
-    if devices and online < len(devices):
-        note += " At a server of your own no date ends passwords."
-    guesses, tries = basic.strangers
-    if tries:
-        note += f" Left out: {tries:,} tries with {guesses:,} names that never were right where they came from."
-    if basic.not_told:
-        note += f" Of {basic.not_told:,} good sign-ins the log does not tell how they were made."
-    if not basic.complete:
-        note += " There are more pairs of user and address than are kept: these are those that sign in most."
-    return f'<div role="status"><span class="kit-big">{escape(said)}</span></div><div class="kit-note">{escape(note.strip())}</div>'
-
-
 def _devices(devices: Sequence[Device]) -> str:
     if not devices:
         return ""
     heads = [("User", ""), ("Likely", ""), ("From", ""), ("How", "")]
-    heads += [("a day", "n"), ("good", "n"), ("failed", "n"), ("first", ""), ("last", ""), ("Can move to", "")]
-    rows: list[list[object]] = [
-        [
-            _cut(device.user),
-            device.kind + (f": {'; '.join(device.why)}" if device.why else ""),
-            _cut(", ".join(device.addresses[:2])) + (f" and {device.networks - 1} more networks" if device.networks > 2 else ""),
-            _cut("; ".join(filter(None, (", ".join(device.apps or device.services), ", ".join(device.mechanisms), *device.helos[:1])))),
-            "" if device.per_day is None else f"{device.per_day:,.1f}",
-            f"{device.good:,}",
-            f"{device.failed:,}",
-            _day(device.first),
-            _day(device.last) + ("" if device.working else ", failing"),
-            ", ".join(device.move_to[:2]) + (f" and {len(device.move_to) - 2} more" if len(device.move_to) > 2 else ""),
-        ]
-        for device in devices[:_MOST]
-    ]
+    heads += [("a day", "n"), ("good", "n"), ("failed", "n"), ("first", ""), ("last", ""), ("", ""), ("Can move to", "")]
+    rows: list[list[object]] = []
+    for device in devices[:_MOST]:
+        user, likely, origin, how, *numbers = cells(device)
+        unbroken = (each.replace("-", "\N{NON-BREAKING HYPHEN}") for each in numbers)
+        ways = ", ".join(device.move_to[:2]) + (f" and {len(device.move_to) - 2} more" if len(device.move_to) > 2 else "")
+        rows.append([_cut(user), likely, _cut(origin), _cut(how), *unbroken, ways])
     more = f'<div class="kit-note">… and {len(devices) - _MOST:,} more: the file has them all.</div>' if len(devices) > _MOST else ""
     return table(heads, rows) + more
-
-
-def _day(time: datetime | None) -> str:
-    """A date that stays on one line."""
-    return f"{time:%Y-%m-%d}".replace("-", "\N{NON-BREAKING HYPHEN}") if time else ""
 
 
 def _cut(text: str) -> str:
@@ -163,21 +131,11 @@ def _cut(text: str) -> str:
 
 
 def _ways(ways: Sequence[Way], devices: Sequence[Device]) -> str:
-    told = "".join(_way(way, sum(way.name in device.move_to for device in devices)) for way in ways)
-    return f"<details><summary>Ways out, with their limits</summary>{told}</details>" if told else ""
-
-
-def _way(way: Way, takers: int) -> str:
-    reach = "inside and outside" if way.outside else "your own mailboxes alone"
-    facts = {
-        "Delivers to": reach,
-        "Connect to": f"{way.host}, port {' or '.join(map(str, way.ports))}, TLS {way.tls}",
-        "Sign-in": way.sign_in + ("; from a static address" if way.address == "static" else ""),
-        "Limits": way.limits,
-        "Beware": way.beware,
-        "Source": f"{way.source} (checked {way.checked}{', second-hand' if way.second_hand else ''})",
-    }
-    rows = "".join(f'<tr><th scope="row">{escape(name)}</th><td>{escape(text)}</td></tr>' for name, text in facts.items())
-    head = f"<b>{escape(way.name)}</b>, for {takers}: {escape(way.what)}"
-    table_of_facts = f'<table class="kit-table kit-facts" style="overflow-wrap: anywhere">{rows}</table>'
-    return f'<div class="kit-finding kit-narrow">{head}{table_of_facts}</div>'
+    told = []
+    for way in ways:
+        if takers := sum(way.name in device.move_to for device in devices):
+            rows = "".join(f'<tr><th scope="row">{escape(label)}</th><td>{escape(text)}</td></tr>' for label, text in facts(way).items())
+            head = f"<b>{escape(way.name)}</b>, for {takers}: {escape(way.what)}"
+            table_of_facts = f'<table class="kit-table kit-facts" style="overflow-wrap: anywhere">{rows}</table>'
+            told.append(f'<div class="kit-finding kit-narrow">{head}{table_of_facts}</div>')
+    return f"<details><summary>Ways out, with their limits</summary>{''.join(told)}</details>" if told else ""

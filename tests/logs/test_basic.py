@@ -26,9 +26,10 @@ from kit.knowledge.ways_out import deadline, fitting, ways_out
 from kit.logs import device as device_module
 from kit.logs import usage as usage_module
 from kit.logs.basic import Basic
-from kit.logs.basic_export import write_devices
-from kit.logs.basic_report import Answer, report
+from kit.logs.basic_export import DEVICES, device_table
+from kit.logs.basic_report import report
 from kit.logs.clients_report import read_clients_reports
+from kit.logs.export import open_export
 from kit.logs.usage import METHODS, Usage, method_of
 from kit.model import Attempt, Cause, Outcome, Service
 from tests.logs.slow_reader import read_slowly
@@ -62,6 +63,11 @@ def good(when: datetime, user: str | None, ip: str | None, service: Service = Se
 def bad(when: datetime, user: str | None, ip: str | None, cause: Cause = Cause.CREDENTIALS, **more) -> Attempt:
     more = {"server": "dovecot", "mechanism": "PLAIN", "service": Service.SUBMISSION} | more
     return Attempt(time=when, outcome=Outcome.FAILURE, cause=cause, user=user, client_ip=ip, **more)
+
+
+def write_devices(path: Path, devices) -> None:
+    with open_export(path, kind=DEVICES) as write:
+        write(device_table(devices))
 
 
 def days(number: int, *, working: bool = False):
@@ -161,7 +167,7 @@ def test_the_same_whatever_the_size_of_the_tables():
 def test_what_the_log_does_not_tell_is_counted_and_nobody_is_accused():
     basic = basic_of([good(MONDAY, "ann", "192.0.2.1", server="maddy", mechanism=None, count=3)])
     assert (basic.devices, basic.not_told) == ([], 3)
-    assert "3 good sign-ins more: the log does not tell" in report(Answer(basic, None))
+    assert "3 good sign-ins more: the log does not tell" in report(basic)
 
 
 # ------------------------------------------------------------------------------------------------ whose device it is
@@ -453,6 +459,12 @@ def test_an_earlier_export_is_replaced_and_nothing_else(tmp_path, devices, endin
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
 
 
+def test_a_name_that_is_no_format_is_refused_before_a_log_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(Usage, "add", lambda *_: pytest.fail("it was read"))
+    done = kit(DATA / "mail.log", "-o", tmp_path / "devices.txt")
+    assert (done.exit_code, done.stdout) == (2, "")
+
+
 def test_a_log_is_never_written_over(tmp_path):
     log = tmp_path / "mail.jsonl"
     log.write_text((DATA / "mail.log").read_text())
@@ -469,7 +481,7 @@ HOSTILE = ["\x1b[31mred\x07", "evil\N{RIGHT-TO-LEFT OVERRIDE}txt", "a" * 100_000
 
 def test_nothing_in_a_name_acts_in_a_terminal():
     attempts = [good(MONDAY, name, "192.0.2.1", helo=name) for name in HOSTILE]
-    text = report(Answer(basic_of(attempts), None))
+    text = report(basic_of(attempts))
     assert all(char.isprintable() or char == "\n" for char in text)
     assert len(text) < 20_000
     assert "\\x1b[31mred" in text

@@ -50,9 +50,9 @@ def test_the_chart_is_password_against_oauth_by_day(panel):
 def test_the_table_names_user_kind_and_ways_out(panel):
     text = shown(panel)
     assert "2 devices of 2 users sign in with a password" in text
-    assert "scanner: HELO is a printer's name from the factory" in text
+    assert "likely scanner (HELO is a printer's name from the factory; " in text
     assert "ann@example.test" not in text, "who uses OAuth has nothing to move"
-    assert "1 of them at Exchange Online, until 2026-12-31" in text
+    assert "1 device at Exchange Online (smtp.office365.com), until 2026-12-31" in text
     for way in ways_out():
         assert (way.name in text) == any(way.name in device.move_to for device in panel.devices)
 
