@@ -15,8 +15,13 @@ SERVER: Final = {
     "FileContentsManager": {"pre_save_hook": "kit.lab.settings.drop_widget_state"},
     # Collaboration keeps every key stroke in a database beside the notebooks, also what was deleted. In memory then.
     "SQLiteYStore": {"db_path": ":memory:"},
-    # A log of some size can be uploaded; the default ends in silence at about 10 MB.
-    "ServerApp": {"tornado_settings": {"websocket_max_message_size": 200 * 1024 * 1024}},
+    "ServerApp": {
+        "tornado_settings": {
+            "websocket_max_message_size": 200 * 1024 * 1024,  # a log can be uploaded; the default ends in silence at about 10 MB
+            "compress_response": True,  # Lab's own pages, and each chart's code, take a third of the bytes: Binder is a slow line
+        },
+        "websocket_compression_options": {"compression_level": 1},
+    },
 }
 LAB: Final = {
     "@jupyter-widgets/jupyterlab-manager:plugin": {"saveState": False},

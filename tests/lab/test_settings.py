@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import socket
@@ -18,7 +19,7 @@ from kit.lab.settings import drop_widget_state, write_settings
 
 @pytest.fixture
 def server(tmp_path):
-    """A real Lab server in a folder of its own; answers a function that asks its REST interface."""
+    """A real Lab server in a folder of its own; answers a function that asks its REST interface, and has its port."""
     write_settings(tmp_path / "config")
     (tmp_path / "work").mkdir()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")}
@@ -39,6 +40,7 @@ def server(tmp_path):
 
     try:
         _wait_for(ask, process, tmp_path / "log")
+        ask.port = port
         yield ask
     finally:
         process.terminate()
@@ -69,6 +71,28 @@ def test_a_real_server_saves_no_widget_state_and_has_the_labs_settings(server, t
     news = server("lab/api/settings/@jupyterlab/apputils-extension:notification")
     assert news["schema"]["properties"]["fetchNews"]["default"] == "false"
     assert news["schema"]["properties"]["checkForUpdates"]["default"] is False
+
+
+def test_a_slow_line_carries_compressed_pages_and_charts(server):
+    line = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    token = {"Authorization": "token t"}
+    line.request("GET", "/lab", headers=token | {"Accept-Encoding": "gzip"})
+    page = line.getresponse()
+    assert (page.status, page.headers["Content-Encoding"]) == (200, "gzip")
+    page.read()
+
+    line.request("POST", "/api/kernels", headers=token)
+    kernel = json.load(line.getresponse())["id"]
+    offer = {
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    line.request("GET", f"/api/kernels/{kernel}/channels", headers=token | offer | {"Sec-WebSocket-Extensions": "permessage-deflate"})
+    channel = line.getresponse()
+    assert (channel.status, channel.headers["Sec-WebSocket-Extensions"]) == (101, "permessage-deflate")
+    line.close()
 
 
 @pytest.mark.parametrize(
