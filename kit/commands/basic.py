@@ -30,8 +30,7 @@ def basic_command(*, paths: tuple[str, ...], as_json: bool, output: Path | None)
 
     from kit.logs.authlog import LogReader
     from kit.logs.basic import Basic
-    from kit.logs.basic_export import DEVICES, device_table
-    from kit.logs.basic_report import report, to_document
+    from kit.logs.basic_report import DEVICES, device_table, report, to_document
     from kit.logs.clients_report import is_clients_report, read_clients_reports
     from kit.logs.export import open_export
     from kit.logs.progress import Progress

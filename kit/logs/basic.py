@@ -5,64 +5,21 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
 from kit.knowledge.load import load_table
-from kit.knowledge.ways_out import Way, fitting, ways_out
-from kit.logs.device import Habits, likely
+from kit.knowledge.ways_out import Way, ways_out
+from kit.logs.clients_report import ClientsReport
+from kit.logs.device import MOST_ADDRESSES, Device, Habits, judged
 from kit.logs.pairs import LOW
 from kit.logs.usage import FAILED, GOOD, PASSWORD, Trait, Usage
 from kit.logs.view import network_of, time_of
 
-if TYPE_CHECKING:
-    from kit.logs.clients_report import ClientsReport
-
-MOST_ADDRESSES: Final = 5
 _DAY: Final = 86_400_000_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Device:
-    """A user, and what signs in with the user's password. Times are UTC.
-
-    Attributes:
-        addresses: where it comes from, the most used first, no more than MOST_ADDRESSES of them.
-        networks: how many networks these and the others are in, /24 or /64.
-        helos: what it calls itself, where that is logged.
-        apps: Entra's name of its client app.
-        tls: versions that it used, where a report says so.
-        first, last: of its sign-ins with a password, good or not; None where a report has no times.
-        good, failed: sign-ins with a password; messages where it is from a report.
-        per_day: of both, from the first to the last.
-        working: whether the last one was good.
-        kind, why: what it is likely to be, and what speaks for it.
-        exchange_online: whether it signs in there, where a date is set.
-        move_to: names of ways out that fit.
-    """
-
-    user: str
-    addresses: tuple[str, ...] = ()
-    networks: int = 0
-    helos: tuple[str, ...] = ()
-    apps: tuple[str, ...] = ()
-    servers: tuple[str, ...] = ()
-    services: tuple[str, ...] = ()
-    mechanisms: tuple[str, ...] = ()
-    tls: tuple[str, ...] = ()
-    first: datetime | None = None
-    last: datetime | None = None
-    good: int
-    failed: int = 0
-    per_day: float | None = None
-    working: bool = True
-    kind: str = "unknown"
-    why: tuple[str, ...] = ()
-    exchange_online: bool
-    move_to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,36 +137,20 @@ class Basic:
     def _device(self, group: list[int]) -> Device:
         group = sorted(group, key=lambda place: (-self._totals[place], self._address(place)))
         records = self._records[group]
-        seen = {name: _sorted(getattr(trait, name) for traits in records["traits"] for trait in traits) for name in Trait._fields}
+        traits = [trait for each in records["traits"] for trait in each]
+        seen = {name: _sorted(getattr(trait, name) for trait in traits) for name in Trait._fields}
         failed, good = records["count"][:, PASSWORD].sum(0).tolist()
         first, last = int(records["first"].min()), records["last"].max(0).tolist()
         days = (max(last) - first) // _DAY + 1
         entra = load_table("basic")["client_apps"]["server"]
-        exchange_online = entra in seen["server"]
         addresses = [address for place in group if (address := self._address(place))]
         here = self._here.get(int(self._addresses[group[0]]), []) if len(addresses) == 1 else []
-        habits = Habits(
+        device = Device(
             user=str(self._names[self._users[group[0]]]),
-            helos=seen["helo"],
-            apps=_sorted(trait.service_raw for traits in records["traits"] for trait in traits if trait.server == entra),
-            hours=records["hours"].sum(0, dtype=np.int64),
-            minutes=records["minutes"].sum(0, dtype=np.int64),
-            gaps=records["gaps"].sum(0, dtype=np.int64),
-            days=days,
-            sends=bool(records["sends"].any()),
-            reads=bool(records["reads"].any()),
-            mailboxes_logged=self._usage.reading,
-            networks=len({_network(address) for address in addresses}),
-            neighbours=len(here),
-            senders=here.count(False),
-        )
-        kind, why = likely(habits)
-        return Device(
-            user=habits.user,
             addresses=tuple(addresses[:MOST_ADDRESSES]),
-            networks=habits.networks,
-            helos=habits.helos,
-            apps=habits.apps,
+            networks=len({_network(address) for address in addresses}),
+            helos=seen["helo"],
+            apps=_sorted(trait.service_raw for trait in traits if trait.server == entra),
             servers=seen["server"],
             services=seen["service"],
             mechanisms=seen["mechanism"],
@@ -219,17 +160,18 @@ class Basic:
             failed=failed,
             per_day=round((good + failed) / days, 1),
             working=last[GOOD] >= last[FAILED],
-            kind=kind,
-            why=why,
-            exchange_online=exchange_online,
-            move_to=move_to(kind, exchange_online=exchange_online, reads=habits.reads),
+            exchange_online=entra in seen["server"],
         )
-
-
-def move_to(kind: str, *, exchange_online: bool, reads: bool = False) -> tuple[str, ...]:
-    """Names of the ways out for a kind of device; what reads a mailbox gains nothing from one that only sends."""
-    suits = "mail-program" if kind == "unknown" and reads else kind
-    return tuple(way.name for way in fitting(suits, exchange_online=exchange_online))
+        habits = Habits(
+            **{name: records[name].sum(0, dtype=np.int64) for name in ("hours", "minutes", "gaps")},
+            sends=bool(records["sends"].any()),
+            reads=bool(records["reads"].any()),
+            days=days,
+            mailboxes_logged=self._usage.reading,
+            neighbours=len(here),
+            senders=here.count(False),
+        )
+        return judged(device, habits)
 
 
 @lru_cache(1 << 16)

@@ -1,23 +1,38 @@
-"""Who still signs in with a password, as text for a terminal and as a document for programs."""
+"""Who still signs in with a password, as text for a terminal, as a document for programs, as rows of a file."""
 
 from __future__ import annotations
 
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+import pyarrow as pa
+
 from kit.knowledge.ways_out import Way, deadline
-from kit.logs.basic import Basic, Day, Device
+from kit.logs.basic import Basic, Day
+from kit.logs.device import Device
+from kit.logs.export import Kind
 from kit.logs.report import counted, printable
 
 TOP: Final = 15
 _WIDTH: Final = 100
 _WEEKS: Final = 12
 _ROW: Final = "{:>8}  {:>8}  {:>8}  {:<10}  {:<10}  {:<7}"
+_TYPES: Final = {
+    "tuple[str, ...]": pa.list_(pa.string()),
+    "str": pa.string(),
+    "int": pa.int64(),
+    "bool": pa.bool_(),
+    "datetime | None": pa.timestamp("us", "UTC"),
+    "float | None": pa.float64(),
+}
+DEVICES: Final = Kind(
+    "devices", pa.schema([pa.field(each.name, _TYPES[str(each.type)]) for each in fields(Device)]), {"user", "kind", "move_to"}
+)
 
 
 def to_document(basic: Basic) -> dict[str, Any]:
@@ -37,6 +52,11 @@ def to_document(basic: Basic) -> dict[str, Any]:
 def _dated(value: Any) -> dict[str, Any]:
     """The fields of a value, dates as ISO 8601 writes them."""
     return {name: each.isoformat() if isinstance(each, date) else each for name, each in asdict(value).items()}
+
+
+def device_table(devices: Sequence[Device]) -> pa.Table:
+    """One device a row, with the fields of `Device`."""
+    return pa.Table.from_pylist([asdict(device) for device in devices], DEVICES.schema)
 
 
 def report(basic: Basic, *, written: Path | None = None) -> str:

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from kit.errors import UnreadableInput
-from kit.logs.basic import Device, move_to
-from kit.logs.device import Habits, likely
+from kit.logs.device import Device, Habits, judged
 from kit.logs.records import REPORT
 
 LONGEST: Final = 320
@@ -99,16 +98,13 @@ def _number(text: str) -> int:
 
 
 def _device(name: str, counts: Counter[str]) -> Device:
-    kind, why = likely(Habits(user=name, sends=True, reads=False, mailboxes_logged=False))
-    return Device(
+    device = Device(
         user=name,
         servers=("entra",),
         services=("submission",),
         mechanisms=("Basic",) if counts["password"] else (),
         tls=tuple(sorted(each for each in counts if each.startswith("TLS") and counts[each])),
         good=counts["password"] or counts["untold"],
-        kind=kind,
-        why=why,
         exchange_online=True,
-        move_to=move_to(kind, exchange_online=True),
     )
+    return judged(device, Habits(sends=True))

@@ -12,9 +12,9 @@ import plotly.graph_objects as go
 from kit.errors import KitError
 from kit.knowledge.ways_out import Way
 from kit.logs.authlog import AuthLog
-from kit.logs.basic import Basic, Day, Device
-from kit.logs.basic_export import DEVICES, device_table
-from kit.logs.basic_report import cells, facts, headline, notes
+from kit.logs.basic import Basic, Day
+from kit.logs.basic_report import DEVICES, cells, device_table, facts, headline, notes
+from kit.logs.device import Device
 from kit.logs.export import open_export
 from kit.logs.usage import Usage
 from kit.widgets.common import COLOURS, QUIET, STYLE, at_home, escape, say, table

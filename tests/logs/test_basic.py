@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -23,12 +24,11 @@ from kit.cli import main
 from kit.errors import UsageError
 from kit.knowledge.load import load_table
 from kit.knowledge.ways_out import deadline, fitting, ways_out
-from kit.logs import device as device_module
 from kit.logs import usage as usage_module
 from kit.logs.basic import Basic
-from kit.logs.basic_export import DEVICES, device_table
-from kit.logs.basic_report import report
+from kit.logs.basic_report import DEVICES, device_table, report
 from kit.logs.clients_report import read_clients_reports
+from kit.logs.device import GAPS, LONGEST, Device, Habits, signals
 from kit.logs.export import open_export
 from kit.logs.usage import METHODS, Usage, method_of
 from kit.model import Attempt, Cause, Outcome, Service
@@ -564,7 +564,7 @@ def test_a_name_that_gives_a_device_away_does_and_its_near_misses_do_not(row):
     assert not any(pattern.search(other) for other in row["others"])
     begin = time.perf_counter()
     for char in ("a", "-", ".", "scan-", "br"):
-        pattern.search(char * device_module.LONGEST)
+        pattern.search(char * LONGEST)
     assert time.perf_counter() - begin < 0.5
 
 
@@ -581,6 +581,7 @@ def week(*hours: int) -> np.ndarray:
     return np.stack([at(*((hour, 10) for hour in hours), size=24), np.zeros(24, np.int64)])
 
 
+ANN = Device(user="ann@example.test", good=1, exchange_online=False)
 SHOWS = {
     "device_name": {"helos": ("NPI1A2B3C",)},
     "scanner_user": {"user": "scanner@example.test"},
@@ -588,7 +589,7 @@ SHOWS = {
     "phone_app": {"apps": ("Exchange ActiveSync",)},
     "program_app": {"apps": ("MAPI Over HTTP",)},
     "timetable": {"days": 3, "hours": week(2), "minutes": at((5, 10), size=60)},
-    "poll": {"hours": week(2), "gaps": at((20, 5), (21, 4), size=device_module.GAPS)},  # 5 s * 1.3**20 and 21: 16 to 28 minutes
+    "poll": {"hours": week(2), "gaps": at((20, 5), (21, 4), size=GAPS)},  # 5 s * 1.3**20 and 21: 16 to 28 minutes
     "round_the_clock": {"hours": week(3, 11, 19)},
     "office_hours": {"days": 5, "hours": week(8, 17)},  # from 8 to 17 o'clock are ten hours
     "reads_and_sends": {"reads": True},
@@ -602,9 +603,11 @@ SHOWS = {
 
 @pytest.mark.parametrize("signal", load_table("basic")["likely"]["signals"])
 def test_every_signal_with_a_weight_is_seen_where_it_is_shown(signal):
-    quiet = {"user": "ann@example.test", "sends": True, "reads": False, "mailboxes_logged": False}
-    assert not list(device_module.signals(device_module.Habits(**quiet)))
-    assert signal in dict(device_module.signals(device_module.Habits(**quiet | SHOWS[signal])))
+    assert not list(signals(ANN, Habits(sends=True)))
+    shown = SHOWS[signal]
+    named = {name: value for name, value in shown.items() if name in Device.__dataclass_fields__}
+    habits = {name: value for name, value in shown.items() if name not in named}
+    assert signal in dict(signals(replace(ANN, **named), Habits(**{"sends": True} | habits)))
 
 
 def test_weights_are_of_kinds_and_names_give_signals_that_have_some():
@@ -619,10 +622,8 @@ def test_weights_are_of_kinds_and_names_give_signals_that_have_some():
     [(14, "every 4 minutes"), (22, "every 30 minutes"), (25, "every hour"), (33, "every 9 hours"), (37, "every day"), (38, "every day")],
 )
 def test_a_poll_is_told_by_the_length_that_people_choose(place, told):
-    habits = device_module.Habits(
-        user="ann", sends=True, reads=False, mailboxes_logged=False, hours=week(2), gaps=at((place, 9), size=device_module.GAPS)
-    )
-    assert dict(device_module.signals(habits))["poll"].startswith(f"{told} or so, 100 % of the time")
+    habits = Habits(sends=True, hours=week(2), gaps=at((place, 9), size=GAPS))
+    assert dict(signals(ANN, habits))["poll"].startswith(f"{told} or so, 100 % of the time")
 
 
 def test_the_schema_of_the_file_follows_the_fields(tmp_path):
