@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import RLock
 from typing import Any, Final
 
 import ipywidgets as w
@@ -50,8 +51,7 @@ class Explorer(w.VBox):
 
     Args:
         log: as `kit.read_logs` gives it.
-        readable: whether the log's files can be looked into.
-        growing: whether it is going to be renewed.
+        hidden: its names are pseudonyms: its lines are not looked into, and nobody's address is blocked or placed by them.
 
     Attributes:
         filter: what is looked at.
@@ -59,8 +59,10 @@ class Explorer(w.VBox):
         figure: the chart over time.
     """
 
-    def __init__(self, log: AuthLog, *, readable: bool = True, growing: bool = False) -> None:
-        self._log, self._hold = log, False
+    def __init__(self, log: AuthLog, *, hidden: bool = False) -> None:
+        self._log, self._hidden, self._hold = log, hidden, False
+        # Lab lets a thread of its own handle what the page says, while another may renew the log.
+        self._lock = RLock()
         self._derived: Derived = {}
         self.view = View(log.table)
         self._files = tuple(name for name in log.table["file"].unique().to_pylist() if name)
@@ -77,7 +79,7 @@ class Explorer(w.VBox):
         self.reset = w.Button(description="Show all", tooltip="Take every filter off")
         self.back = w.Button(description="Back", tooltip="What was looked at before", disabled=True)
         self._chart, self._sides = TimeChart(lambda a, b: self.look(replace(self.filter, since=a, until=b))), Sides()
-        self.tries = Tries(log.table, readable=readable)
+        self.tries = Tries(log.table, readable=not hidden)
         self.verdicts = Verdicts(log.table, self.look)
         self.figure = self._chart.figure
         self.panes = [w.Dropdown(description=title, options=list(columns), layout=w.Layout(width="32%")) for title, columns in _PANES]
@@ -87,7 +89,7 @@ class Explorer(w.VBox):
             description="Places",
             placeholder="files on this machine: GeoLite2-Country.mmdb, GeoLite2-ASN.mmdb",
             continuous_update=False,
-            layout=w.Layout(width="min(520px, 95%)"),
+            layout=w.Layout(width="min(520px, 95%)", display="none" if hidden else "flex"),
         )
         self._placed = w.HTML()
         self.file = w.Text(
@@ -148,29 +150,31 @@ class Explorer(w.VBox):
 
     def update(self) -> None:
         """Brings everything to what the filter says."""
-        if not self._hold:
-            self._draw()
-            self.tries.show(self.selection)
+        with self._lock:
+            if not self._hold:
+                self._draw()
+                self.tries.show(self.selection)
 
     def renew(self, log: AuthLog) -> None:
         """Shows the log as it has grown. What is looked at stays; a last day, or seven, ends with the log."""
-        self._log, self.view = log, View(log.table, self._derived)
-        self._files = tuple(name for name in log.table["file"].unique().to_pylist() if name)
-        self._coverage.value = STYLE + coverage(log)
-        self._hold = True
-        chosen, causes = self.cause.value, [_ALL, *self.view.values("cause")]
-        if set(causes) - set(self.cause.options):
-            self.cause.options = causes
-            self.cause.value = chosen
-        for control, column in ((self.user, "user"), (self.address, "client_ip")):
-            if set(names := self.view.values(column)[:_OFFERED]) - set(control.options):
-                control.options = names
-        self._hold = False
-        if _PERIODS[self.period.value]:
-            self.filter = replace(self.filter, since=self._span_of(self.period.value)[0])
-        self.verdicts.renew(log.table)
-        self._draw()
-        self.tries.renew(log.table, self.selection)
+        with self._lock:
+            self._log, self.view = log, View(log.table, self._derived)
+            self._files = tuple(name for name in log.table["file"].unique().to_pylist() if name)
+            self._coverage.value = STYLE + coverage(log)
+            self._hold = True
+            chosen, causes = self.cause.value, [_ALL, *self.view.values("cause")]
+            if set(causes) - set(self.cause.options):
+                self.cause.options = causes
+                self.cause.value = chosen
+            for control, column in ((self.user, "user"), (self.address, "client_ip")):
+                if set(names := self.view.values(column)[:_OFFERED]) - set(control.options):
+                    control.options = names
+            self._hold = False
+            if _PERIODS[self.period.value]:
+                self.filter = replace(self.filter, since=self._span_of(self.period.value)[0])
+            self.verdicts.renew(log.table)
+            self._draw()
+            self.tries.renew(log.table, self.selection)
 
     @property
     def _columns(self) -> list[str]:
@@ -199,24 +203,25 @@ class Explorer(w.VBox):
 
     def _show(self, wanted: Filter) -> None:
         """Puts every control where the filter says, then shows it."""
-        self.filter, self._hold = wanted, True
-        only = wanted.only
-        self.outcome.value = {(): _ALL, _NOT_GOOD: _FAILED}.get(outcomes := only.get("outcome", ()), outcomes[0] if outcomes else _ALL)
-        self.cause.value = only["cause"][0] if only.get("cause") and only["cause"][0] in self.cause.options else _ALL
-        self.user.value, self.address.value = (only.get(column, ("",))[0] for column in ("user", "client_ip"))
-        if (wanted.since or wanted.until) and self._span_of(self.period.value) != (wanted.since, wanted.until):
-            self.period.value = list(_PERIODS)[-1]
-            self.since.value, self.until.value = (end and end.replace(tzinfo=None) for end in (wanted.since, wanted.until))
-        elif not (wanted.since or wanted.until) and self._span_of(self.period.value) != (None, None):
-            self.period.value, self.since.value, self.until.value = next(iter(_PERIODS)), None, None
-        own = _PERIODS[self.period.value] == timedelta()
-        self.since.layout.display = self.until.layout.display = "flex" if own else "none"
-        self._chips.children = [
-            self._chip(column, values) for column, values in only.items() if column not in ("outcome", "cause", "user", "client_ip")
-        ]
-        self.back.disabled = not self._before
-        self._hold = False
-        self.update()
+        with self._lock:
+            self.filter, self._hold = wanted, True
+            only = wanted.only
+            self.outcome.value = {(): _ALL, _NOT_GOOD: _FAILED}.get(outcomes := only.get("outcome", ()), outcomes[0] if outcomes else _ALL)
+            self.cause.value = only["cause"][0] if only.get("cause") and only["cause"][0] in self.cause.options else _ALL
+            self.user.value, self.address.value = (only.get(column, ("",))[0] for column in ("user", "client_ip"))
+            if (wanted.since or wanted.until) and self._span_of(self.period.value) != (wanted.since, wanted.until):
+                self.period.value = list(_PERIODS)[-1]
+                self.since.value, self.until.value = (end and end.replace(tzinfo=None) for end in (wanted.since, wanted.until))
+            elif not (wanted.since or wanted.until) and self._span_of(self.period.value) != (None, None):
+                self.period.value, self.since.value, self.until.value = next(iter(_PERIODS)), None, None
+            own = _PERIODS[self.period.value] == timedelta()
+            self.since.layout.display = self.until.layout.display = "flex" if own else "none"
+            self._chips.children = [
+                self._chip(column, values) for column, values in only.items() if column not in ("outcome", "cause", "user", "client_ip")
+            ]
+            self.back.disabled = not self._before
+            self._hold = False
+            self.update()
 
     def _chip(self, column: str, values: Sequence[str]) -> w.Button:
         chip = w.Button(description=f"{column}: {values[0][:60]} ✕", tooltip="Take this filter off", layout=w.Layout(width="auto"))
@@ -224,8 +229,11 @@ class Explorer(w.VBox):
         return chip
 
     def _changed(self, change: Any) -> None:
-        if self._hold:
-            return
+        with self._lock:
+            if not self._hold:
+                self._follow(change)
+
+    def _follow(self, change: Any) -> None:
         wanted, owner = self.filter, change["owner"]
         if owner is self.outcome:
             wanted = wanted.narrowed("outcome", *{_ALL: (), _FAILED: _NOT_GOOD}.get(owner.value, (owner.value,)))
@@ -273,11 +281,12 @@ class Explorer(w.VBox):
             self._placed.value = say(str(fault), problem=True)
             return
         title, columns = _PANES[-1]
-        self.view = View(self._log.table, self._derived)
-        self._hold = True
-        self.panes[-1].options = [*columns, *self._derived]
-        self._hold, self._before = False, [self._known(each) for each in self._before]
-        self._show(self._known(self.filter))
+        with self._lock:
+            self.view = View(self._log.table, self._derived)
+            self._hold = True
+            self.panes[-1].options = [*columns, *self._derived]
+            self._hold, self._before = False, [self._known(each) for each in self._before]
+            self._show(self._known(self.filter))
         self._placed.value = say(f"“{title}” has {' and '.join(self._derived)} now" if self._derived else "")
 
     # ------------------------------------------------------------------------------------ export
@@ -290,6 +299,8 @@ class Explorer(w.VBox):
             self._saved.value = say(str(fault), problem=True)
 
     def _write(self, path: Path) -> str:
+        if path.suffix.lower() in FORMATS and self._hidden:
+            raise UsageError("would block those whom pseudonyms belong to", where=str(path), next_step="Show the names, and save it again")
         if path.suffix.lower() in FORMATS:
             number = write_blocks(path, self.verdicts.given(), own=self.verdicts.own_networks, now=datetime.now(UTC))
             return f"{number:,} addresses of likely attackers, which nothing blocks before you say so,"

@@ -9,11 +9,12 @@ import shutil
 import tempfile
 import time
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from threading import Event, RLock
 from typing import Any, Final
 
 import ipywidgets as w
@@ -34,6 +35,8 @@ _USUAL: Final = ("/var/log/mail.log", "/var/log/maillog", "/var/log/mail")
 _CHOOSE: Final = "choose one …"
 _SHARE: Final = 10
 """A log that is followed is looked at no more often than that what this takes is a tenth of the time."""
+_NAP: Final = 0.1
+"""Seconds until what somebody presses is seen while a log is followed."""
 _NO_NAMES: Final = ("outcome", "cause", "service", "server")
 
 _names = Pseudonyms()
@@ -56,7 +59,8 @@ class LogPanel(w.VBox):
         self._log: AuthLog | None = None
         self._hidden: tuple[AuthLog, AuthLog] | None = None  # a log, and what is shown in its place
         self._kept: Filter | None = None  # what is looked at next
-        self._wake = asyncio.Event()
+        # Lab lets a thread of its own handle what the page says, while the log is followed in another.
+        self._wake, self._lock = Event(), RLock()
         self._year, self._tz = year, tz
         self.found = w.Dropdown(description="Found here", options=[_CHOOSE, *found_logs()])
         self.path = w.Text(description="Path", value=path, placeholder="/var/log/mail.log", layout=w.Layout(width="min(480px, 95%)"))
@@ -195,8 +199,9 @@ class LogPanel(w.VBox):
                 raise UnreadableInput("what was followed has ended", where=tail.name)
             spent = 0.0 if first else time.process_time() - began  # the panel itself is made once
             first = False
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), max(PAUSE, _SHARE * spent))
+            until = time.monotonic() + max(PAUSE, _SHARE * spent)
+            while not self._wake.is_set() and time.monotonic() < until:  # noqa: ASYNC110 - another thread may set it
+                await asyncio.sleep(_NAP)
         self.status.value = say(f"Followed no more: {said}")
 
     # ------------------------------------------------------------------------------------ what is shown
@@ -204,8 +209,9 @@ class LogPanel(w.VBox):
     def _hide_or_not(self, _: Any) -> None:
         self.found.options = [_CHOOSE] if self.hide.value else [_CHOOSE, *found_logs()]
         self.status.value = ""
-        self._kept = next((_without_names(shown.filter) for shown in self._shown.children if isinstance(shown, Explorer)), None)
-        self._put(())
+        with self._lock:
+            self._kept = next((_without_names(shown.filter) for shown in self._shown.children if isinstance(shown, Explorer)), None)
+            self._put(())
         if self.follow.value:
             self._wake.set()
         elif self._log:
@@ -215,17 +221,18 @@ class LogPanel(w.VBox):
         """Shows a log; again, where it has grown since it was shown."""
         self._log, hide = log, self.hide.value
         shown = await asyncio.to_thread(lambda: self.auth_log)
-        if hide != self.hide.value or shown is None:  # meanwhile
-            return await self._show(log, again=again)
-        if again and self._shown.children:
-            self._shown.children[0].renew(shown)
-            return None
-        explorer = Explorer(shown, readable=not hide, growing=self.follow.value)
-        if self._kept:
-            explorer.look(self._kept)
-        self._kept = None
-        self._put((explorer,))
-        return None
+        with self._lock:
+            if hide == self.hide.value and shown is not None:
+                if again and self._shown.children:
+                    self._shown.children[0].renew(shown)
+                    return
+                explorer = Explorer(shown, hidden=hide)
+                if self._kept:
+                    explorer.look(self._kept)
+                self._kept = None
+                self._put((explorer,))
+                return
+        await self._show(log, again=again)  # somebody has pressed meanwhile
 
     def _put(self, panels: tuple[Explorer, ...]) -> None:
         before, self._shown.children = self._shown.children, panels
