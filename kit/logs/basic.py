@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property, lru_cache
@@ -107,13 +107,11 @@ class Basic:
         return own & count[:, PASSWORD].any(1)
 
     @cached_property
-    def _here(self) -> Mapping[int, list[bool]]:
-        """By address, of each user who succeeded there whether mail is read, too."""
-        here: dict[int, list[bool]] = defaultdict(list)
+    def _here(self) -> Any:
+        """By address, how many users succeeded there, and how many of them read no mail there."""
         good = self._records["count"][:, PASSWORD, GOOD] > 0
-        for address, reads in zip(self._addresses[good].tolist(), self._records["reads"][good].tolist(), strict=True):
-            here[address].append(reads)
-        return here
+        size = len(self._places)
+        return np.stack([np.bincount(self._addresses[which], minlength=size) for which in (good, good & ~self._records["reads"])], 1)
 
     def _grouped(self, places: list[int]) -> list[list[int]]:
         """Records of one user that are one device: those of one /64, and where there are many addresses, all those that are used little."""
@@ -144,7 +142,7 @@ class Basic:
         days = (max(last) - first) // _DAY + 1
         entra = load_table("basic")["client_apps"]["server"]
         addresses = [address for place in group if (address := self._address(place))]
-        here = self._here.get(int(self._addresses[group[0]]), []) if len(addresses) == 1 else []
+        neighbours, senders = self._here[self._addresses[group[0]]].tolist() if len(addresses) == 1 else (0, 0)
         device = Device(
             user=str(self._names[self._users[group[0]]]),
             addresses=tuple(addresses[:MOST_ADDRESSES]),
@@ -168,8 +166,8 @@ class Basic:
             reads=bool(records["reads"].any()),
             days=days,
             mailboxes_logged=self._usage.reading,
-            neighbours=len(here),
-            senders=here.count(False),
+            neighbours=neighbours,
+            senders=senders,
         )
         return judged(device, habits)
 

@@ -132,9 +132,9 @@ class Usage:
             records[field][place[np.array([trait.service in services for trait in traits])[kind]]] = True
         noted, seen = records["traits"], np.unique(place << 32 | kind)
         for where, number in zip((seen >> 32).tolist(), (seen & LOW).tolist(), strict=True):
-            known = noted[where] or ()
-            if len(known) < MOST_TRAITS and traits[number] not in known:
-                noted[where] = (*known, traits[number])
+            before = noted[where] or ()
+            if len(before) < MOST_TRAITS and traits[number] not in before:
+                noted[where] = (*before, traits[number])
 
     def _count_habits(self, place: Ints, times: Ints, good: Ints, count: npt.NDArray[Any]) -> None:
         records = self.pairs.records
