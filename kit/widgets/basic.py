@@ -56,7 +56,7 @@ class BasicPanel(w.VBox):
         super().__init__(
             [
                 w.HTML(f'{STYLE}<div role="status"><span class="kit-big">{escape(headline(self.basic))}</span></div>'),
-                w.HTML(f'<div class="kit-note">{escape(" ".join(notes(self.basic)))}</div>'),
+                w.HTML("".join(f'<div class="kit-note">{escape(note)}</div>' for note in notes(self.basic))),
                 self.figure,
                 Fit(),
                 w.HBox([self.kind, self.path, self.button], layout=w.Layout(flex_flow="row wrap")),
@@ -115,7 +115,7 @@ def _devices(devices: Sequence[Device]) -> str:
     if not devices:
         return ""
     heads = [("User", ""), ("Likely", ""), ("From", ""), ("How", "")]
-    heads += [("a day", "n"), ("good", "n"), ("failed", "n"), ("first", ""), ("last", ""), ("", ""), ("Can move to", "")]
+    heads += [("a day", "n"), ("good", "n"), ("failed", "n"), ("first", ""), ("last", ""), ("state", ""), ("Can move to", "")]
     rows: list[list[object]] = []
     for device in devices[:_MOST]:
         user, likely, origin, how, *numbers = cells(device)
