@@ -145,8 +145,12 @@ class Familiar:
         self._ends = np.append(begins, len(key))
         self.pair = np.empty(len(key), np.int32)
         self.pair[self.order] = np.cumsum(new) - 1
-        self.user, self.address = key[begins] >> 32, key[begins] & 0xFFFFFFFF
+        self.user, self.address = (key[begins] >> 32).astype(np.int32), (key[begins] & 0xFFFFFFFF).astype(np.int32)
         del key, new
+        provider = places.provider[self.address]
+        block = np.unique(self.user.astype(np.int64) << 32 | provider, return_inverse=True)[1]
+        self._block = np.where(provider > 0, block, -1).astype(np.int32)
+        del provider, block
         bad = kinds.failed | kinds.refused | kinds.stopped
         time, good = entries.time[self.order], kinds.good[self.order]
         self.first_good = _least(np.where(good, time, NEVER), begins)
@@ -155,23 +159,26 @@ class Familiar:
         del time, good
 
         earlier = bad & (entries.time < self.first_good[self.pair])
-        before = np.bincount(self.pair[earlier], entries.count[earlier], len(begins))
+        before = np.bincount(self.pair[earlier], entries.count[earlier], len(begins)).astype(np.int32)
         last_before = np.zeros(len(begins), np.int64)
         np.maximum.at(last_before, self.pair[earlier], entries.time[earlier])
-        at_provider = self._by_provider(places, self.first_good)
+        at_provider = self._by_provider(self.first_good)
         self.newcomer = (self.first_good < NEVER) & (at_provider >= self.first_good) & (self.user > 0) & ~places.own[self.address]
         seen = np.minimum(self.first_good, at_provider)
         seen = np.where(self.user == 0, np.minimum(seen, self._at_address(len(places.network))), seen)
         self.known = (seen < first_bad) | places.own[self.address]
+        del seen, at_provider
         late = (self.first_good < NEVER) & ~self.known
         neighbours = _least_by(places.network[self.address], self.first_good, self.user) < self.first_good
-        enough = np.where(neighbours, 4, 1) * settings["failures-before"]
+        enough = (np.where(neighbours, 4, 1) * settings["failures-before"]).astype(np.float32)
         soon = self.first_good - last_before <= settings["minutes-before"] * MINUTE
+        del last_before, neighbours
         self._begin, self._settings = int(entries.time[0]), settings
         self.way_known = self._known_ways(entries, kinds.good & (before == 0)[self.pair], bad)
         known = np.bincount(self.pair[earlier & self.way_known], minlength=len(begins))
         way_known = known / np.maximum(np.bincount(self.pair[earlier], minlength=len(begins)), 1)
-        since = np.minimum(first_bad, self._by_provider(places, first_bad))
+        since = np.minimum(first_bad, self._by_provider(first_bad))
+        del earlier, known, first_bad
         device = late & self.may_be_a_device(since, self.first_good, before, way_known)
         self.broken_in = late & (before >= enough) & soon & (self.user > 0) & ~device
         self.home = self.known | (late & ((before < enough) | device))
@@ -205,13 +212,12 @@ class Familiar:
         np.minimum.at(first, self.address, self.first_good)
         return np.where(self.address > 0, first[self.address], NEVER)
 
-    def _by_provider(self, places: Places, times: Ints) -> Ints:
+    def _by_provider(self, times: Ints) -> Ints:
         """Of each pair, the first of the user's times anywhere in the provider's block."""
-        provider = places.provider[self.address]
-        _, place = np.unique(self.user << 32 | provider, return_inverse=True)
-        first = np.full(len(place), NEVER)
-        np.minimum.at(first, place, times)
-        return np.where(provider > 0, first[place], NEVER)
+        first = np.full(len(times) + 1, NEVER)
+        np.minimum.at(first, self._block, times)
+        first[-1] = NEVER  # of no block
+        return first[self._block]
 
 
 def _ways(entries: Entries, rows: Ints) -> Ints:
@@ -219,7 +225,7 @@ def _ways(entries: Entries, rows: Ints) -> Ints:
     return entries.user[rows].astype(np.int64) << 32 | entries.service[rows].astype(np.int64) << 16 | entries.mechanism[rows]
 
 
-def _least_by(groups: Ints, values: Ints, users: Ints) -> Ints:
+def _least_by(groups: Ints, values: Ints, users: npt.NDArray[np.int32]) -> Ints:
     """Of each pair, the least value of another user's pair in its group; NEVER in group 0."""
     order = np.lexsort((values, groups))
     group, value, user = groups[order], values[order], users[order]

@@ -53,7 +53,7 @@ def _from_next_door(case: Case, new: Ints) -> None:
     e, familiar, wanted = case.entries, case.familiar, case.settings
     strange = np.flatnonzero(case.kinds.failed & ~familiar.known[familiar.pair] & (case.network > 0) & (e.user > 0))
     keys = e.user[strange].astype(np.int64) << 32 | case.network[strange]
-    mine = familiar.user[new] << 32 | case.places.network[familiar.address[new]]
+    mine = familiar.user[new].astype(np.int64) << 32 | case.places.network[familiar.address[new]]
     lonely = case.neighbours[case.places.network[familiar.address[new]]] <= 1
     for place in np.flatnonzero(among(mine, keys) & lonely)[:MOST].tolist():
         rows = strange[keys == mine[place]]

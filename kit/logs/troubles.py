@@ -20,19 +20,19 @@ def judge_servers(case: Case, mine: Mask) -> Mask:
     rows = np.flatnonzero(case.kinds.trouble)
     groups = Groups(e, rows, e.host[rows], HOUR)
     most = groups.most_within(30 * MINUTE)
+    signs_in = np.zeros(len(case.places.network), bool)
+    signs_in[case.familiar.address[case.familiar.first_good < NEVER]] = True
     for group in case.worst(groups, most >= case.settings["errors-30min"]):
         of = groups.of(group)
-        if not _only_strangers(case, of):
+        if signs_in[e.address[of]].any() or not _anybody_well(case, of):
             case.tell(Judgement.TROUBLE, "outage", case.server(of), of, [case.signal("errors-30min", int(most[group]), of)])
     return _waves(case, np.flatnonzero(mine))
 
 
-def _only_strangers(case: Case, rows: Ints) -> bool:
-    """Whether nobody met the errors who signs in from there, and others signed in meanwhile: an attack that was too much for the server."""
-    e, familiar = case.entries, case.familiar
-    known = np.isin(e.address[rows], familiar.address[familiar.first_good < NEVER])
-    begin, end = np.searchsorted(e.time, (e.time[rows[0]], e.time[rows[-1]]))
-    return not known.any() and bool(case.kinds.good[begin : end + 1].any())
+def _anybody_well(case: Case, rows: Ints) -> bool:
+    """Whether somebody signed in meanwhile. Where nobody met the errors who signs in from there, it was an attack that was too much."""
+    begin, end = np.searchsorted(case.entries.time, case.entries.time[rows[[0, -1]]])
+    return bool(case.kinds.good[begin : end + 1].any())
 
 
 def _waves(case: Case, rows: Ints) -> Mask:
