@@ -26,13 +26,14 @@ _AUDIT_DATA: Final = '"{""'
 
 # What Graph, Azure's diagnostic settings, Log Analytics and the portal's CSV call one and the same; the first that is there wins.
 _SIGN_IN: Final = {
-    "time": ("createddatetime", "date (utc)", "timegenerated [utc]", "timegenerated", "date", "time"),
+    "time": ("createddatetime", "activitydatetime", "date (utc)", "timegenerated [utc]", "timegenerated", "date", "time"),
     "id": ("id", "request id"),
     "code": ("resulttype", "errorcode", "sign-in error code"),
     "app": ("clientappused", "client app"),
     "ip": ("ipaddress", "ip address", "calleripaddress"),
     "user": ("userprincipalname", "username", "serviceprincipalname", "service principal name"),
 }
+_WHOSE: Final = ("userprincipalname", "serviceprincipalname", "ipaddress", "clientappused")
 
 
 # The SMTP AUTH clients report of the Exchange admin center: senders, their share of each TLS version, messages; neither times nor tries.
@@ -82,11 +83,12 @@ def from_json(record: dict[str, Any]) -> str | None:
     known = {key.lower(): value for part in (record, inner) if isinstance(part, dict) for key, value in part.items()}
     if isinstance(status := known.get("status"), dict):
         known |= {key.lower(): value for key, value in status.items()}
-    # Azure's diagnostic settings; Graph; Log Analytics.
+    # Azure's diagnostic settings; Log Analytics; Graph's directory audits, and its sign-ins, of which a $select may have left little but how they ended.
     if (
         (isinstance(inner, dict) and "category" in known)
-        or {"createddatetime", "ipaddress"} <= known.keys()
         or {"timegenerated", "resulttype"} <= known.keys()
+        or {"activitydatetime", "loggedbyservice"} <= known.keys()
+        or ("createddatetime" in known and _ended(known) and not known.keys().isdisjoint(_WHOSE))
     ):
         return _sign_in(str(known.get("category") or "SignInLogs"), known)
     return None
@@ -114,6 +116,11 @@ def _sign_in(category: str, record: Mapping[str, Any]) -> str | None:
     if str(said["code"]) in ("", "None"):
         said["code"] = 0 if record.get("status") == "Success" else record.get("status")
     return _line(str(said.pop("time")), "-", "entra-auth", category, said)
+
+
+def _ended(record: Mapping[str, Any]) -> bool:
+    """Whether it says how a sign-in ended. Other objects have a `status` too, and none of the portal's."""
+    return "errorcode" in record or "resulttype" in record or record.get("status") in ("Success", "Failure", "Interrupted")
 
 
 def _audit(record: Mapping[str, Any]) -> str | None:

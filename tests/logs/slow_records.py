@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 
 COLUMNS = {
-    "time": ["CreatedDateTime", "Date (UTC)", "TimeGenerated [UTC]", "TimeGenerated", "Date", "time"],
+    "time": ["CreatedDateTime", "activityDateTime", "Date (UTC)", "TimeGenerated [UTC]", "TimeGenerated", "Date", "time"],
     "id": ["id", "Request ID"],
     "code": ["resultType", "errorCode", "Sign-in error code"],
     "app": ["clientAppUsed", "Client app"],
@@ -156,7 +156,10 @@ def _from_json(record: object) -> str | None:
     status = flat.get("status")
     flat |= {key.lower(): value for key, value in status.items()} if isinstance(status, dict) else {}
     diagnostic = isinstance(inner, dict) and "category" in flat
-    if diagnostic or ("createddatetime" in flat and "ipaddress" in flat) or ("timegenerated" in flat and "resulttype" in flat):
+    code = "errorcode" in flat or "resulttype" in flat or flat.get("status") in ("Success", "Failure", "Interrupted")
+    whose = any(name in flat for name in ("userprincipalname", "serviceprincipalname", "ipaddress", "clientappused"))
+    graph = ("createddatetime" in flat and code and whose) or ("activitydatetime" in flat and "loggedbyservice" in flat)
+    if diagnostic or graph or ("timegenerated" in flat and "resulttype" in flat):
         return _sign_in(str(flat.get("category") or "SignInLogs"), flat)
     return None
 

@@ -275,6 +275,41 @@ def test_an_array_is_read_whatever_the_block(tmp_path, monkeypatch, block):
     assert len(whole) == len(users)
 
 
+SELECTED = ("createdDateTime", "userPrincipalName", "clientAppUsed", "ipAddress", "status")
+
+
+@pytest.mark.parametrize("left_out", [None, "clientAppUsed", "ipAddress"])
+@pytest.mark.parametrize("app", ["IMAP4", "Authenticated SMTP"])
+def test_what_a_select_leaves_of_a_sign_in_is_read(tmp_path, left_out, app):
+    """None of its words but the names of its fields tells that it is one."""
+    kept = {name: GRAPH[name] for name in SELECTED if name != left_out} | {"status": {"errorCode": 50126}}
+    log = read(tmp_path, json.dumps(kept | ({} if left_out == "clientAppUsed" else {"clientAppUsed": app})) + "\n")
+    ((outcome, cause, service, user, ip, _),) = shown(log)
+    assert (outcome, cause, user) == ("failure", "credentials", "ottilie@example.test")
+    assert service == {"clientAppUsed": None}.get(left_out, {"IMAP4": "imap"}.get(app, "smtp"))
+    assert ip == (None if left_out == "ipAddress" else "203.0.113.81")
+
+
+@pytest.mark.parametrize("without", ["status", "createdDateTime"])
+def test_a_sign_in_without_its_end_or_its_time_is_not_understood(tmp_path, without):
+    """It is neither a failure nor passed over."""
+    log = read(tmp_path, json.dumps({name: GRAPH[name] for name in SELECTED if name != without} | {"clientAppUsed": "IMAP4"}) + "\n")
+    assert (log.coverage.attempts, log.coverage.not_understood) == (0, 1)
+
+
+def test_a_change_in_the_directory_is_no_sign_in(tmp_path):
+    audit = {
+        "id": "Directory_1",
+        "category": "UserManagement",
+        "activityDisplayName": "Reset user password",
+        "activityDateTime": "2026-11-03T08:27:00Z",
+        "loggedByService": "Core Directory",
+        "initiatedBy": {"user": {"userPrincipalName": "admin@example.test", "ipAddress": "203.0.113.81"}},
+    }
+    log = read(tmp_path, json.dumps([audit]))
+    assert (log.coverage.other, log.coverage.not_understood) == (1, 0)
+
+
 ROW = "2026-11-03T08:{:02}:00Z,r{},O,u{}@example.test,none,{},203.0.113.81,Failure,50126,{},Authenticated SMTP,,,none\n"
 BROKEN_TEXTS = ['"two\nlines"', '"a ""quoted\r\n\r\n"" word"', '"\n"', '""', "none"]
 
