@@ -138,7 +138,7 @@ def test_class_taken_away_leaves_its_lines_not_understood(tmp_path, entry):
     rest = tuple(c for c in line_classes() if c.id != entry["id"])
     lines = [example["line"] for example in entry["example"]]
     messages = [re.sub("^" + envelope(r"\S+?"), "", line, flags=re.ASCII) for line in lines]
-    if entry["role"] in ("none", "opens", "closes"):  # these are classed because some of them hold a suspicious word, or tell of the client
+    if entry["role"] in ("none", "opens", "closes", "message"):  # classed as some of them hold a suspicious word, or tell of client or user
         lines = [line for line, message in zip(lines, messages, strict=True) if any(word in message for word in SUSPICION)]
         if not lines:
             return
