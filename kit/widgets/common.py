@@ -28,10 +28,10 @@ _CONFIG: Final = {
 }
 
 STYLE: Final = """<style>
-.kit-table { border-collapse: collapse; line-height: 1.5; font-size: var(--jp-ui-font-size1, 13px); width: 100% }
+.kit-table { border-collapse: collapse; line-height: 1.5; font-size: var(--jp-ui-font-size1, 13px); width: 100%; margin: 0 0 12px }
 .kit-table th { text-align: left; font-weight: 600; border-bottom: 1px solid var(--jp-border-color1, #bbb); padding: 3px 10px 3px 0 }
 .kit-table td { padding: 3px 10px 3px 0; border-bottom: 1px solid var(--jp-border-color3, #e0e0e0); vertical-align: top }
-.kit-table td.n, .kit-table th.n { text-align: right; font-variant-numeric: tabular-nums }
+.kit-table th.n { white-space: nowrap } .kit-table td.n, .kit-table th.n { text-align: right; font-variant-numeric: tabular-nums }
 .kit-heat { width: auto; margin: 8px 0 } .kit-heat td, .kit-heat th { padding: 4px 14px }
 .kit-facts th { width: 140px; font-weight: normal; color: var(--jp-ui-font-color2, #666); border-bottom-color: var(--jp-border-color3, #e0e0e0) }
 .kit-note { color: var(--jp-ui-font-color2, #666) }
