@@ -10,11 +10,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from tests.browser.lab import Lab, Visit, launch_chromium, running_lab, visit
 
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
+WITH_CHARTS = "04-who-is-failing"
 PRESSES = {"01-check-settings": "Check", "03-send-a-test": "Send"}
 TALL = "() => document.querySelector('.jp-NotebookPanel .jp-WindowedPanel-outer').scrollHeight + 140"
 
@@ -32,19 +33,24 @@ def run(somebody: Visit, notebook: str) -> None:
     somebody.run_all()
     page = somebody.page
     if button := PRESSES.get(notebook):
-        page.locator(".jp-OutputArea").get_by_role("button", name=button, exact=True).click()
+        pressed = page.locator(".jp-OutputArea").get_by_role("button", name=button, exact=True)
+        pressed.click()
         page.locator(".jp-OutputArea .kit-big").first.wait_for()
+        expect(pressed).to_be_enabled()
     page.set_viewport_size({"width": 1400, "height": min(6000, page.evaluate(TALL))})
     page.evaluate("() => { document.querySelector('.jp-NotebookPanel .jp-WindowedPanel-outer').scrollTop = 0 }")
     page.wait_for_timeout(1000)  # plotly draws what it was resized to
 
 
 def picture_of_the_chart(somebody: Visit, path: Path) -> None:
-    """The panel alone, about 1400 pixels wide."""
-    somebody.page.set_viewport_size({"width": 1590, "height": 2600})
-    somebody.page.wait_for_timeout(1000)
-    panel = somebody.page.locator(".jp-OutputArea-output .widget-vbox").filter(has=somebody.page.locator(".js-plotly-plot"))
-    panel.last.screenshot(path=path)  # the innermost
+    """The panel alone, about 1400 pixels wide: what is behind it, and the charts."""
+    page = somebody.page
+    page.set_viewport_size({"width": 1590, "height": 3400})
+    page.wait_for_timeout(1000)
+    panel = page.locator(".jp-OutputArea-output .widget-vbox").filter(has=page.locator(".js-plotly-plot"))
+    box = panel.filter(has=page.locator(".kit-tries")).last.bounding_box()  # the innermost
+    charts = page.locator(".js-plotly-plot").nth(1).bounding_box()
+    page.screenshot(path=path, clip=box | {"height": charts["y"] + charts["height"] - box["y"]})
 
 
 def main(folder: Path) -> None:
@@ -57,7 +63,7 @@ def main(folder: Path) -> None:
                 with visit(lab, chromium) as somebody:
                     run(somebody, notebook)
                     somebody.page.screenshot(path=folder / f"{notebook}-{theme}.png")
-                    if somebody.bars() and theme == "light":
+                    if notebook == WITH_CHARTS and theme == "light":
                         picture_of_the_chart(somebody, folder / "who-is-failing.png")
                 print(folder / f"{notebook}-{theme}.png")
         chromium.close()
