@@ -27,7 +27,7 @@ Rows = Ints | Codes
 """Places of rows, rising."""
 
 MOST_KINDS: Final = 4096
-MOST_BARS: Final = 400
+MOST_BARS: Final = 240
 _CHUNK: Final = 1 << 20
 _HOUR: Final = 3_600_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

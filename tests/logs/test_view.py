@@ -147,9 +147,9 @@ def test_nothing_at_all():
     ("minutes", "bars", "width"),
     [
         (0, 1, 60),
-        (399, 400, 60),  # 20:00 to 02:39, with both ends
-        (400, 81, 300),
-        (60 * 24 * 90, 361, 21_600),  # 20:00 lies in the bar from 18:00: 360 whole bars and the one that is begun
+        (239, 240, 60),  # 20:00 to 23:59, with both ends
+        (240, 49, 300),
+        (60 * 24 * 90, 181, 43_200),  # 20:00 lies in the bar from 12:00: 180 whole bars and the one that is begun
     ],
 )
 def test_bars_are_the_narrowest_that_are_not_too_many(minutes, bars, width):
