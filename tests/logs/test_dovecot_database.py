@@ -102,3 +102,14 @@ def test_a_database_that_answers_says_why(tmp_path: Path) -> None:
     path.write_text("".join(f"{STAMP.format(second)}{line}\n" for second, line in enumerate(lines)))
     (row,) = assert_agree(path, year=2026).table.to_pylist()
     assert (row["outcome"], row["cause"], row["mechanism"], row["service"]) == ("failure", "wrong-password", "PLAIN", "imap")
+
+
+def test_what_the_cache_still_knows_is_no_reason(tmp_path: Path) -> None:
+    """2.4 says so where it tells why a try failed; the word `expired` there is of the cache, not of the password."""
+    path = tmp_path / "mail.log"
+    path.write_text(
+        f"{STAMP.format(0)}dovecot: auth(ann@example.test,192.0.2.51,sasl:plain)<c7sxuA1hb9F/AAAz>: Falling back to expired data from cache\n"
+        f"{STAMP.format(1)}dovecot: imap-login: Logged in: {WHO}mpid=13355, {ENDED}\n"
+    )
+    (row,) = assert_agree(path, year=2026).table.to_pylist()
+    assert (row["outcome"], row["user"]) == ("success", "ann@example.test")
