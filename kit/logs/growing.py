@@ -1,4 +1,4 @@
-"""Where new lines come from while a log is written: a file through its rotations, or what a command prints.
+"""A file that is read while it is written, through its rotations.
 
 A rotated file is known again by its first bytes, whatever it is called then, and packed or not: what was written to it between two looks
 is read from there. A file that was renamed is read to its end as long as the new one is empty, for its writer has not changed over yet.
@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import glob
 import os
-import subprocess
-import tempfile
-import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
@@ -18,8 +15,6 @@ from datetime import UTC, datetime
 from io import FileIO
 from itertools import dropwhile, takewhile
 from pathlib import Path
-from queue import Empty, Queue
-from threading import Thread
 from typing import Any, BinaryIO, Final
 
 from kit.errors import KitError, UnreadableInput
@@ -29,16 +24,9 @@ from kit.logs.rotation import find_sources
 from kit.logs.source import BLOCK, Source, unreadable
 from kit.logs.spread import is_spread
 from kit.logs.unpack import packing_of
-from kit.redact import mask
 
 _HEAD: Final = 4096
 """Bytes by which a file is known again."""
-_WAITING: Final = 64
-"""Blocks that a command may be ahead."""
-_AT_ONCE: Final = 256
-"""Blocks that are taken at one look: what prints without a pause is shown in between."""
-_END: Final = 2.0
-"""Seconds that a command gets to end when it is told to."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,7 +55,7 @@ Piece = tuple[Reading, Source]
 
 
 @dataclass(slots=True, kw_only=True)
-class _Open(Source):
+class Open(Source):
     """A source that is open already: it stays the same file, whatever becomes of its name."""
 
     stream: FileIO
@@ -91,17 +79,6 @@ class _Behind(Source):
             if offset + len(block) > self.behind:
                 skipped = max(self.behind - offset, 0)
                 yield offset + skipped, block[skipped:]
-
-
-@dataclass(slots=True, kw_only=True)
-class _Printed(Source):
-    """Blocks that a command has printed."""
-
-    printed: list[tuple[int, bytes]]
-
-    def blocks(self) -> Iterator[tuple[int, memoryview]]:
-        """As those of any source."""
-        yield from ((offset, memoryview(block)) for offset, block in self.printed)
 
 
 class GrowingFile:
@@ -196,7 +173,7 @@ class GrowingFile:
         if not self._at and (packing_of(first := _bytes(stream, 0, BLOCK)) or is_spread(first)):
             raise UnreadableInput("is no log that grows line by line", where=self.name, next_step="Read it without following it")
         changed = datetime.fromtimestamp(about.st_mtime, UTC)
-        piece = _Open(name=reading.name, path=self._path, modified=changed, size=about.st_size, begin=self._at, end=end, stream=stream)
+        piece = Open(name=reading.name, path=self._path, modified=changed, size=about.st_size, begin=self._at, end=end, stream=stream)
         yield reading, piece
         if piece.problem:
             self.problems.append(f"{reading.name}: {piece.problem}")
@@ -226,7 +203,7 @@ class GrowingFile:
         others, old = self._rename(stream), self.readings[-1]
         after = list(dropwhile(lambda source: source.name != old.name, others))
         if cut and after:
-            yield old, _Behind(**_as_given(after[0]), behind=self._at)
+            yield old, _Behind(**as_given(after[0]), behind=self._at)
         elif cut:
             self.problems.append(f"{self.name}: it was emptied, and no copy of it is there: its last lines may be missing")
         yield from self._whole(after[1:])
@@ -279,97 +256,6 @@ def _head_of(source: Source) -> bytes:
     return head
 
 
-def _as_given(source: Source) -> dict[str, Any]:
+def as_given(source: Source) -> dict[str, Any]:
+    """What another source of the same lines is made of."""
     return {each.name: getattr(source, each.name) for each in fields(Source) if each.name not in ("taken", "problem")}
-
-
-class GrowingOutput:
-    """What a command prints, such as `journalctl --follow --output=json`.
-
-    Args:
-        command: and its arguments.
-
-    Attributes:
-        name: of the command.
-        readings: the one that there is.
-        problems: what it has said when it failed.
-        ended: it has.
-
-    Raises:
-        UnreadableInput: there is no such command.
-    """
-
-    def __init__(self, command: Sequence[str]) -> None:
-        self.name = command[0]
-        self.readings = [Reading(name=self.name)]
-        self.problems: list[str] = []
-        self.ended = False
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the command
-        self._queue: Queue[tuple[int, bytes] | Exception | None] = Queue(_WAITING)
-        try:
-            # Of one group with this process: what interrupts the one ends the other.
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._said, bufsize=0)  # noqa: S603
-        except OSError as fault:
-            self._said.close()
-            raise UnreadableInput(f"cannot be run ({fault.strerror})", where=command[0]) from fault
-        self._ending = weakref.finalize(self, self._process.terminate)  # at the latest when this process ends
-        self._source = _Open(name=self.name, path=None, modified=datetime.now(UTC), size=None, stream=self._process.stdout)  # type: ignore[arg-type]
-        self._thread = Thread(target=self._pull, daemon=True)
-        self._thread.start()
-
-    def _pull(self) -> None:
-        try:
-            for offset, block in self._source.blocks():
-                self._queue.put((offset, bytes(block)))
-            self._queue.put(None)
-        except (KitError, OSError) as fault:
-            self._queue.put(fault)
-
-    def look(self) -> Iterator[Piece]:
-        """What has been printed since the last look.
-
-        Raises:
-            UnreadableInput: it is no text.
-        """
-        printed: list[tuple[int, bytes]] = []
-        fault = None
-        while len(printed) < _AT_ONCE and not self.ended:
-            try:
-                block = self._queue.get_nowait()
-            except Empty:
-                break
-            if isinstance(block, tuple):
-                printed.append(block)
-            else:
-                self.ended, fault = True, block
-        if printed:
-            self._source.modified = datetime.now(UTC)
-            values = _as_given(self._source)
-            yield self.readings[0], _Printed(**values, printed=printed)
-        if fault:
-            raise fault
-        if self.ended:
-            self._hear()
-
-    def _hear(self) -> None:
-        """What it said when it failed."""
-        if self._process.wait() > 0:
-            self._said.seek(0)
-            words = self._said.read(2000).decode("utf-8", "replace").split("\n")[0]
-            self.problems.append(f"{self.name}: {mask(words) or f'it ended with code {self._process.returncode}'}")
-
-    def close(self) -> None:
-        """Ends the command."""
-        self._ending.detach()
-        if self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(_END)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        while self._thread.is_alive():
-            with suppress(Empty):
-                self._queue.get(timeout=0.05)  # it may wait for room
-        self._source.stream.close()
-        self._said.close()

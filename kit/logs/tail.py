@@ -19,8 +19,9 @@ from kit.logs.authlog import AuthLog, Coverage, Paths, Unknown
 from kit.logs.classes import line_classes
 from kit.logs.clock import Clock
 from kit.logs.columns import Attempts
-from kit.logs.growing import GrowingFile, GrowingOutput, Reading
+from kit.logs.growing import GrowingFile, Reading
 from kit.logs.join import Joiner
+from kit.logs.printed import GrowingOutput
 from kit.logs.rotation import find_sources
 from kit.logs.scan import Scanner, timed
 from kit.logs.source import Source
