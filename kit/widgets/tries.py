@@ -81,7 +81,7 @@ class Tries(w.VBox):
 
 
 def _place_in_log(row: Mapping[str, Any] | None) -> tuple[Any, ...] | None:
-    return row and (row["file"], row["offset"], row["outcome"])
+    return None if row is None else (row["file"], row["offset"], row["outcome"])
 
 
 def _label(row: Mapping[str, Any]) -> str:
