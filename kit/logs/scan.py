@@ -188,7 +188,8 @@ class Scanner:
         for offset, block in source.blocks():
             number += self._collect(block, offset, number, pending)
             if len(pending.lines) >= FLUSH or len(pending.offsets) >= FLUSH_BLOCKS:
-                yield self._batch(pending, source.name, header)
+                if pending.lines:
+                    yield self._batch(pending, source.name, header)
                 pending = _Candidates()
         if pending.lines:
             yield self._batch(pending, source.name, header)

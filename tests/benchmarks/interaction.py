@@ -68,9 +68,7 @@ def made(rows: int) -> pa.Table:
         "mechanism": words(dice.integers(0, 3, rows), ["PLAIN", "LOGIN", "CRAM-MD5"]),
         "count": arrow.numbers(np.ones(rows, np.int32), pa.int32()),
     }
-    return pa.table(
-        [columns.get(field.name) if field.name in columns else pa.nulls(rows, field.type) for field in SCHEMA], schema=SCHEMA
-    )
+    return pa.table([columns.get(field.name) if field.name in columns else pa.nulls(rows, field.type) for field in SCHEMA], schema=SCHEMA)
 
 
 def cost(work: Callable[[], Any]) -> float:

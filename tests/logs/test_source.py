@@ -585,3 +585,11 @@ def test_standard_input_that_is_closed():
     assert (done.returncode, done.stdout) == (2, "")
     assert "standard input" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_sixteen_megabytes_without_a_word_about_signing_in(path):
+    other = b"2026-11-24T12:00:00Z mx CRON[7]: (root) CMD (run-parts /etc/cron.hourly)\n"
+    path.write_bytes(log_bytes(1) + other * 400_000 + log_bytes(1, 1))
+    log = read_logs(path)
+    assert users(log) == ["u0", "u1"]
+    assert (log.coverage.lines, log.coverage.other) == (400_002, 400_000)
