@@ -322,9 +322,10 @@ def _conclude(journal: Journal, entry: Entry, mail: Mail, delivered: Delivered, 
     open_ = {to: answers.get(to, whole) for to in mail.recipients if to not in delivered.accepted}
     # Where a connection ended before somebody's turn there is no answer.
     later = [to for to, reply in open_.items() if of_session or reply is None or 400 <= reply.code < 500]
-    code = 250 if delivered.accepted else next((reply.code for _, _, reply in reversed(delivered.refusals)), 0)
+    taken = delivered.accepted or entry.code == 250  # then others have it since the first time
+    code = 250 if taken else next((reply.code for _, _, reply in reversed(delivered.refusals)), 0)
     wait = max((wait_named_by(reply) or 0.0 for _, _, reply in delivered.refusals), default=0.0) or LATER
-    state = State.ACCEPTED if delivered.accepted else State.REFUSED
+    state = State.ACCEPTED if taken else State.REFUSED
     until = None
     if later and (of_session or entry.tries + 1 < MOST_TRIES):
         state, until = State.LATER, _now() + timedelta(seconds=wait)

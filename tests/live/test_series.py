@@ -215,6 +215,16 @@ async def test_after_the_second_later_it_is_given_up(run):
     assert script.said("RCPT") == 2
 
 
+@pytest.mark.parametrize("then", ["450 Try again in 1 s", "550 5.1.1 Unknown"])
+async def test_who_gets_no_second_yes_does_not_make_the_message_refused_that_others_have(run, then):
+    async with serving(**{"RCPT TO:<later@": ["450 Try again in 1 s", then]}) as (_, profile):
+        result = await run(profile, 1, to=("yes@example.net", "later@example.net"))
+    (entry,) = result.entries
+    assert (entry.state, entry.code, entry.queue_id) == (State.ACCEPTED, 250, "4C0FFEE123")
+    assert entry.rejected == ("later@example.net",)
+    assert not result.ok
+
+
 async def test_no_is_never_tried_again_and_the_others_go_on(run):
     async with serving(MAIL=["250 Ok", "550 5.7.1 No", "250 Ok"]) as (script, profile):
         result = await run(profile, 3)
