@@ -157,7 +157,7 @@ class _Run:
 
     async def send(self, mail: Mail, entry: Entry) -> bool:
         """One message, when its time has come. Is there any use in going on?"""
-        while wait := _until(entry) or self.pace.take(len(mail.recipients)):
+        while wait := _until(entry) or self._pause(mail):
             if wait > LONGEST_WAIT:
                 self.findings.append(_found_too_many(self.journal, wait))
                 return False
@@ -174,6 +174,11 @@ class _Run:
         if not await self._deliver(line, mail, entry):
             await self.close()
         return line.settled > 0 and not line.refused
+
+    def _pause(self, mail: Mail) -> float:
+        """Seconds that the pace asks for; 0, and it may go. What is known not to go at all waits for nothing."""
+        lost = self.line and not self.line.spent and unfit(mail, self.line.offer, self.profile)
+        return 0.0 if lost else self.pace.take(len(mail.recipients))
 
     async def _connect(self) -> _Line | None:
         session = Session(on_step=self.on_step, secrets=[self.secret] if self.secret else ())
@@ -303,10 +308,11 @@ def _telling(talk: Talk[Delivered], hand_over: Callable[[], None]) -> Talk[Deliv
 
 
 def _of_session(delivered: Delivered, profile: Profile, *, signed_in: bool) -> Reply | None:
-    """The answer that is not about the message, where there is one."""
+    """The answer that is not about the message, where there is one. What is neither yes nor no may be one to something else."""
     causes = _OF_SESSION if signed_in else (*_OF_SESSION, Cause.RELAY_DENIED)
     for stage, _, reply in () if delivered.accepted else delivered.refusals:
-        if reply.code in _CODES_OF_SESSION or (reply.code >= 500 and refusal(reply, stage, profile).cause in causes):
+        out_of_step = not 400 <= reply.code < 600
+        if out_of_step or reply.code in _CODES_OF_SESSION or (reply.code >= 500 and refusal(reply, stage, profile).cause in causes):
             return reply
     return None
 

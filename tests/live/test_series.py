@@ -389,6 +389,31 @@ async def test_what_the_server_cannot_take_is_not_offered_to_it(run):
     assert len(result.findings) == len({finding.title for finding in result.findings})  # said once, not for each message
 
 
+async def test_what_the_server_cannot_take_waits_for_no_turn(run, tmp_path):
+    pace = Pace(ANNA, [Limit(most=1, window="minute", seconds=60.0, source="a test")], path=tmp_path / "book")
+    async with serving(EHLO="250-mail.example.com\r\n250 SIZE 100") as (_, profile):
+        result = await asyncio.wait_for(run(profile, 3, pace=pace), 10)
+    assert states(result) == ["refused"] * 3
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"EHLO": PIPELINING, "MAIL": "250 Ok\r\n250 Ok"},  # each answer after this one is to the command before
+        {"EHLO": PIPELINING, "DATA": "250 Ok"},
+        {"DATA": "250 Ok"},
+        {"MAIL": "334 VXNlcm5hbWU6"},
+        {"RCPT": "354 Go on"},
+    ],
+)
+async def test_an_answer_to_something_else_refuses_no_message(run, answers):
+    async with serving(**answers) as (script, profile):
+        result = await run(profile, 3)
+    assert states(result) == ["planned"] * 3
+    assert (script.took, len(script.heard)) == ([], 1)
+    assert any(finding.severity is Severity.ERROR for finding in result.findings)
+
+
 @pytest.mark.parametrize("ehlo", [EHLO, PIPELINING])
 async def test_killed_at_every_step_nothing_goes_twice_and_nothing_is_lost(run, tmp_path, monkeypatch, ehlo):
     """Killed after each reply, and before and after each line of the journal."""
