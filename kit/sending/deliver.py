@@ -22,7 +22,7 @@ _QUEUE_IDS: Final = tuple(
         r"\bid=([0-9A-Za-z-]{6,40})",  # Exim
         r"\[InternalId=(\d{1,30})",  # Exchange and Microsoft 365
         r"\b([0-9A-Za-z]{8,40}) Message accepted for delivery",  # sendmail, OpenSMTPD
-        r"(?i)\bok:? {1,3}(?:\d{1,20} )?([0-9A-Za-z][0-9A-Za-z._-]{7,99})(?: - gsmtp)?$",  # Google, SES, and whoever ends with it
+        r"(?i)\bok:? {1,3}(?:\d{1,20} )?((?=\S*\d)[0-9A-Za-z][0-9A-Za-z._-]{7,99})(?: - gsmtp)?$",  # Google, SES, and whoever ends with it; no word
     )
 )
 _DOT: Final = re.compile(rb"(?m)^\.")

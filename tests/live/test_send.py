@@ -511,6 +511,8 @@ async def test_a_refused_starttls_ends_it(pki):
         ("250 Ok 0100019example-a1b2c3d4-0000", "0100019example-a1b2c3d4-0000"),
         ("250 2.0.0 4ABCdef012345 Message accepted for delivery", "4ABCdef012345"),
         ("250 2.0.0 Ok", None),
+        ("250 OK: accepted", None),
+        ("250 2.0.0 Ok delivered", None),
         ("250 message accepted", None),
         ("250", None),
     ],
