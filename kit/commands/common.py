@@ -92,7 +92,11 @@ def profile_options(command: F) -> F:
                 help="Your own certificate (PEM) for a server that asks for one. Without a password it signs in too, where that is offered (EXTERNAL).",
             ),
             click.option("--key", "key_file", metavar="FILE", help="Its key (PEM), where that is not in the same file."),
-            click.option("--timeout", type=float, help="Seconds that one step may take. [default: 20]"),
+            click.option(
+                "--timeout",
+                type=float,
+                help="Seconds that one step may take, the answer to the content thirty times as long. [default: 20]",
+            ),
         )
     ):
         command = option(command)

@@ -81,8 +81,8 @@ class Wire(Protocol):
     def put(self, *lines: bytes) -> None:
         """Send lines in one piece (CRLF is added to each), or raise and send nothing."""
 
-    async def hear(self) -> Reply:
-        """Read one reply."""
+    async def hear(self, patience: float | None = None) -> Reply:
+        """Read one reply, which may take `patience` seconds; else the usual time."""
 
     async def encrypt(self) -> Tls:
         """Bring TLS up, the certificate verified. It comes right after a 220 to STARTTLS."""
@@ -100,6 +100,9 @@ _SOFTWARE: Final = {
 }
 
 _GOODBYE: Final = 5.0  # seconds that the reply to QUIT may take: all that counts has been said by then
+# Time-outs that the reply to the content may take. Filters read it first, and who leaves before the answer does not know who has the
+# mail: with the usual time-out it is the ten minutes of RFC 5321 section 4.5.3.2.6.
+LAST_WORD: Final = 30
 
 
 class Session:
@@ -178,9 +181,8 @@ class Session:
                     wire.put(*lines)
                     lines = []
                 sent = say.shown
-                if say.name == "quit":
-                    wire.timeout = min(wire.timeout, _GOODBYE)
-                reply = masked(_of_one_code(await wire.hear()), self._secrets)
+                patience = {"message": LAST_WORD * wire.timeout, "quit": min(wire.timeout, _GOODBYE)}.get(say.name)
+                reply = masked(_of_one_code(await wire.hear(patience)), self._secrets)
             except Broken as broken:
                 detail = f"{group.progress}; {group.at_stake}" if sent and group.at_stake else None
                 step = self._write(say.name, began, sent=sent, detail=detail, broken=broken)

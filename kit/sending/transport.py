@@ -178,20 +178,20 @@ class Streams:
             raise Broken(Break.CLOSED, self._inbox.closed)
         self.write(b"".join(line + b"\r\n" for line in lines))
 
-    async def hear(self) -> Reply:
-        """Read one reply. The time for it begins when all that was put has gone out.
+    async def hear(self, patience: float | None = None) -> Reply:
+        """Read one reply, within `patience` seconds or the time-out. That time begins when all that was put has gone out.
 
         Raises:
             Broken: SILENT, CLOSED or ENDLESS, with what had come by then.
         """
-        raw = bytearray()
+        raw, patience = bytearray(), patience or self.timeout
         await self._gone_out()
         try:
-            async with asyncio.timeout(self.timeout):
+            async with asyncio.timeout(patience):
                 while await self._read_line(raw):
                     pass
         except TimeoutError:
-            raise Broken(Break.SILENT, f"no complete reply within {self.timeout:g} s", bytes(raw + self._inbox.data)) from None
+            raise Broken(Break.SILENT, f"no complete reply within {patience:g} s", bytes(raw + self._inbox.data)) from None
         return parse_reply(bytes(raw))
 
     async def _gone_out(self) -> None:

@@ -295,7 +295,7 @@ class Script:
     def put(self, *lines):
         self.heard += lines
 
-    async def hear(self):
+    async def hear(self, patience=None):
         reply = next(self._replies)
         if isinstance(reply, Broken):
             raise reply

@@ -339,6 +339,20 @@ async def test_a_server_that_says_nothing_is_not_waited_for_longer_than_the_limi
     assert not result.ok
 
 
+async def test_the_answer_to_the_content_may_take_longer_than_any_other(sent, tmp_path):
+    """Filters read a message before it is taken; RFC 5321 section 4.5.3.2.6 gives them ten minutes, and section 6.1 says why."""
+    async with served() as (script, profile):
+        say = script._say
+
+        async def slowly(key, writer):
+            await asyncio.sleep(1.5 if key == "." else 0)
+            return await say(key, writer)
+
+        script._say = slowly
+        result = await send(replace(profile, timeout=1.0), build_test_message("anna@example.com", ["ben@example.net"]))
+    assert result.accepted == ("ben@example.net",)
+
+
 async def test_nobody_listens():
     async with served() as (_, profile):
         pass

@@ -29,6 +29,8 @@ def profile(**fields):
 class Server:
     """A wire to a server that has one mechanism of the sandbox's, and its own way to end."""
 
+    timeout = 1.0
+
     def __init__(self, mechanism, password, *, end=None, proof=None):
         self.heard = []
         self._talk = SERVER[mechanism](Account(user=USER, password=Secret(password)))
@@ -37,7 +39,7 @@ class Server:
     def put(self, line):
         self.heard.append(line)
 
-    async def hear(self):
+    async def hear(self, patience=None):
         return parse_reply(self._reply(self.heard[-1]) + b"\r\n")
 
     def _reply(self, line):
@@ -125,13 +127,15 @@ async def test_an_impostor_is_no_success_whatever_it_says(how, tmp_path):
 class Scripted:
     """A wire to a server that says what it was told to say."""
 
+    timeout = 1.0
+
     def __init__(self, *replies):
         self.heard, self._replies = [], iter(replies)
 
     def put(self, line):
         self.heard.append(line)
 
-    async def hear(self):
+    async def hear(self, patience=None):
         return parse_reply(next(self._replies) + b"\r\n")
 
 
