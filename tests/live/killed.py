@@ -72,13 +72,13 @@ class Killer:
             if self.content_out:
                 self.passing("content out")
 
-        async def answer(wire: Streams) -> Any:
+        async def answer(wire: Streams, patience: float | None = None) -> Any:
             if self.content_out:
                 while not wire._inbox.data:
                     await wire._inbox.news()
                 self.passing("answer unread")
                 self.content_out = False
-            return await hear(wire)
+            return await hear(wire, patience)
 
         Journal._write, Streams.write, Streams.hear = line, out, answer  # type: ignore[method-assign, assignment]
 
