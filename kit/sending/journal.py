@@ -30,6 +30,7 @@ from typing import Any, Final, Self, cast
 
 from kit.auth.budget import account_of, budget_path
 from kit.errors import UnreadableInput, UsageError
+from kit.knowledge.findings import bounded
 from kit.model import Cause, Finding, Profile, Severity
 from kit.profiles import build_profile
 
@@ -311,15 +312,20 @@ def totals(entries: Sequence[Entry]) -> str:
     return ", ".join(f"{states[state]} {word}" for state, word in WORDS.items() if states[state])
 
 
-def found_in_doubt(entry: Entry) -> Finding:
-    """What to say of a message that was handed over and has no answer."""
+def found_in_doubt(entry: Entry, heard: str = "") -> Finding:
+    """What to say of a message that was handed over and has no answer; what was `heard` instead."""
     ids = [f"{what}: {value}" for what, value in (("Message-ID", entry.message_id), ("trace", entry.trace)) if value]
     return Finding(
         cause=Cause.ABORTED,
         severity=Severity.WARNING,
-        title=f"Message {entry.number} of the series was under way when it was cut short: perhaps the server took it",
+        title=f"Message {entry.number} of the series was under way and no clear answer came: perhaps the server took it",
         next_step="Look for its Message-ID in the recipient's mailbox or the server's log. It is not sent again by itself.",
-        evidence=(*ids, f"for {', '.join(entry.recipients)}", f"at {datetime.fromtimestamp(entry.time, UTC):%Y-%m-%d %H:%M:%S} UTC"),
+        evidence=(
+            *ids,
+            f"for {', '.join(entry.recipients)}",
+            f"at {datetime.fromtimestamp(entry.time, UTC):%Y-%m-%d %H:%M:%S} UTC",
+            *bounded((heard,)),
+        ),
     )
 
 

@@ -152,6 +152,7 @@ class _Run:
     gentle: bool
     sessions: list[Session] = field(default_factory=list)
     said: dict[int, list[Finding]] = field(default_factory=dict)  # of each message
+    heard: dict[int, str] = field(default_factory=dict)  # of each message in doubt, in place of an answer
     findings: list[Finding] = field(default_factory=list)
     line: _Line | None = None
 
@@ -210,8 +211,10 @@ class _Run:
         try:
             talk = transaction(mail, line.offer, last=len(journal.left) == 1)
             delivered = await session.run(_telling(talk, hand_over), line.wire)
-            self._note(number, [each for each in outcome(delivered, mail, self.profile) if each.severity is not Severity.OK])
+            answered = outcome(replace(delivered, unclear=None), mail, self.profile)
+            self._note(number, [each for each in answered if each.severity is not Severity.OK])
             if delivered.unclear:
+                self.heard[number] = delivered.unclear.text
                 return False
             answer = _of_session(delivered, self.profile, signed_in=session.attempt is not None)
             if answer is None or entry != journal.entries[number - 1]:  # what was handed over must not stay in doubt
@@ -224,8 +227,11 @@ class _Run:
                 await session.run(_reset(), line.wire)  # the envelope may still be open
         except Broken as broken:
             last = session.steps[-1]
+            if last.name == "message" and last.sent:
+                self.heard[number] = last.detail or ""
+                return False  # what else to say of it, such as to try once more, would be wrong
             session.findings.append(found_broken(broken, last, self.profile))
-            if last.name == "message" and last.sent is None:  # it was about to go, and nothing of it did
+            if last.name == "message":  # it was about to go, and nothing of it did
                 journal.conclude(number, State.LATER, now=_now(), code=0, recipients=mail.recipients)
             return False
         finally:
@@ -261,7 +267,11 @@ class _Run:
             name=self.journal.name,
             entries=tuple(self.journal.entries),
             attempts=tuple(session.attempt for session in self.sessions if session.attempt),
-            findings=(*findings.values(), *self.findings, *map(found_in_doubt, self.journal.in_doubt)),
+            findings=(
+                *findings.values(),
+                *self.findings,
+                *(found_in_doubt(entry, self.heard.get(entry.number, "")) for entry in self.journal.in_doubt),
+            ),
             connections=len(self.sessions),
             round_trips=sum(session.round_trips for session in self.sessions),
         )

@@ -283,13 +283,16 @@ async def test_a_server_that_takes_two_a_connection_gets_two(run):
     assert all(heard[-1] == "QUIT" for heard in script.heard)
 
 
-@pytest.mark.parametrize("answers", [{"DOT": ["250 Ok", HANGUP, "250 Ok"]}, {"DOT": ["250 Ok", "what was that?", "250 Ok"]}])
-async def test_what_has_no_answer_is_in_doubt_and_not_sent_again(run, answers):
-    async with serving(**answers) as (script, profile):
+@pytest.mark.parametrize(("answer", "heard"), [(HANGUP, "the server closed the connection"), ("what was that?", "what was that?")])
+async def test_what_has_no_answer_is_in_doubt_and_not_sent_again(run, answer, heard):
+    async with serving(DOT=["250 Ok", answer, "250 Ok"]) as (script, profile):
         result = await run(profile, 3)
         assert states(result) == ["accepted", "handed-over", "accepted"]
         (doubt,) = [finding for finding in result.findings if "Message 2 of the series" in finding.title]
         assert f"Message-ID: {result.entries[1].message_id}" in doubt.evidence
+        assert heard in doubt.evidence[-1]
+        # It is told of once, and nothing says to try once more.
+        assert [finding.severity for finding in result.findings if finding.evidence] == [Severity.WARNING]
         again = await run(profile, name=result.name)
     assert states(again) == states(result)
     assert script.said("MAIL") == 3
