@@ -119,7 +119,7 @@ class _Inbox(asyncio.Protocol):
         self.data += data
         self._news.set()
         if len(self.data) > REPLY_LIMIT and self._transport:
-            self._transport.pause_reading()  # nobody reads on: a reply of that length is given up
+            self._transport.pause_reading()  # till all of that is read; a single reply of that length is given up
 
     def eof_received(self) -> None:
         self.closed = self.closed or "the server closed the connection"
@@ -212,6 +212,7 @@ class Streams:
             searched = len(data)
             if self._inbox.closed:
                 raise Broken(Break.CLOSED, self._inbox.closed, bytes(raw + data))
+            self._transport.resume_reading()
             await self._inbox.news()
         if end < 0 or len(raw) + end >= REPLY_LIMIT:
             raise Broken(Break.ENDLESS, f"a reply of more than {REPLY_LIMIT // 1024} KiB", bytes(raw + data))

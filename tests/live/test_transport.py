@@ -53,6 +53,21 @@ async def test_a_reply_in_many_pieces_is_one_reply_with_its_bytes():
     assert (reply.raw, reply.code, reply.lines) == (raw, 220, ("mail.example.test", "second", "third"))
 
 
+async def test_many_replies_may_be_longer_together_than_one_may_be():
+    """A hundred recipients in one group, each refused in several lines."""
+    reply = b"550-5.1.1 " + b"x" * 480 + b"\r\n550 5.1.1 No such user\r\n"
+    count = 5 * REPLY_LIMIT // len(reply)
+
+    async def handler(line):
+        await line.say(reply * count)
+        await asyncio.sleep(60)
+
+    async with serve(handler) as server:
+        wire = await wire_to(profile(server.port))
+        assert [(await wire.hear()).raw for _ in range(count)] == [reply] * count
+        await wire.close()
+
+
 async def test_two_replies_in_one_piece_stay_two():
     async def handler(line):
         await line.say(b"220 mail\r\n250 early\r\n")
