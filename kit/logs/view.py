@@ -235,6 +235,7 @@ class Selection:
     def __init__(self, view: View, begins: Ints, ends: Ints, few: Rows | None) -> None:
         self._view = view
         self._begins, self._ends = begins, ends
+        self._successes: dict[str, Ints] = {}
         self._few = None if few is None else self._inside(few)
 
     def only(self, kinds: npt.NDArray[np.bool_]) -> Selection:
@@ -310,6 +311,12 @@ class Selection:
             to[of_name] = i
         return np.bincount(to, counts, len(named) + 1).astype(np.int64), list(named)
 
+    def successes(self, column: str) -> Ints:
+        """Those of `counted` that succeeded. They are asked for again while other filters change."""
+        if column not in self._successes:
+            self._successes[column] = self.only(self._view.good).counted(column)[0]
+        return self._successes[column]
+
     def over_time(self, column: str, edges: Ints) -> dict[str | None, Ints]:
         """Attempts between one time and the next, by value of a column that makes kinds; the commonest first.
 
@@ -361,9 +368,8 @@ class Selection:
         good = self._view.good
         failed, names = self.only(~good).counted(column)
         mine = failed + self.only(good).counted(column)[0]
-        well = (beside or self).only(good).counted(column)[0]
-        least = np.partition(failed[:-1], -most)[-most] if len(names) > most else 0
-        some = np.flatnonzero((mine[:-1] > 0) & (failed[:-1] >= least))
+        well = (beside or self).successes(column)
+        some = np.flatnonzero((mine[:-1] > 0) & (failed[:-1] >= _one_of_the_largest(failed[:-1], most)))
         order = some[np.lexsort((-well[some], -failed[some]))][:most]
         runs_of = self._runs_by(column)
         return [Name(names[i], int(failed[i]), int(well[i]), *self._others(column, runs_of(names[i]))) for i in order.tolist()]
@@ -409,6 +415,17 @@ def edges_between(first: datetime, last: datetime, zone: tzinfo = UTC, *, most: 
         if number <= most:
             break
     return _micros(begin) + width // timedelta(microseconds=1) * np.arange(number + 1)
+
+
+def _one_of_the_largest(counts: Ints, most: int) -> int:
+    """A count that at least so many of them reach, and few more, if so many there are.
+
+    Most names were tried once or never: what is below the mean is let go again and again, which finds an end sooner than sorting does.
+    """
+    left = counts
+    while len(left) and len(above := left[left > left.mean()]) >= most:
+        left = above
+    return int(left.min()) if len(left) else 0
 
 
 def _gathered(pieces: Iterable[Codes]) -> Iterator[Codes]:

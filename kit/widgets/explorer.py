@@ -67,6 +67,7 @@ class Explorer(w.VBox):
         self.view = View(log.table)
         self._files = tuple(name for name in log.table["file"].unique().to_pylist() if name)
         self._before: list[Filter] = []
+        self._beside: tuple[View, Filter, Selection] | None = None  # what the last filter chooses whatever the outcome and cause
         self._seen: dict[str, list[str]] = {}  # by column its values, in the order of their colours
         self.period = w.Dropdown(description="Period", options=list(_PERIODS))
         self.since = w.NaiveDatetimePicker(description="From (UTC)")
@@ -183,7 +184,10 @@ class Explorer(w.VBox):
 
     def _draw(self) -> None:
         self.selection = selection = self.view.select(self.filter)
-        beside = self.view.select(self.filter.narrowed("outcome").narrowed("cause"))
+        whole = self.filter.narrowed("outcome").narrowed("cause")
+        if self._beside is None or self._beside[:2] != (self.view, whole):
+            self._beside = self.view, whole, self.view.select(whole)
+        beside = self._beside[2]
         columns = self._columns
         edges = edges_between(*(selection.span or (datetime.now(UTC),) * 2))
         counts = selection.over_time(columns[0], edges)
