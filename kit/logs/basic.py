@@ -16,8 +16,9 @@ from kit.knowledge.ways_out import Way, ways_out
 from kit.logs.clients_report import ClientsReport
 from kit.logs.device import MOST_ADDRESSES, Device, Habits, judged
 from kit.logs.pairs import LOW
+from kit.logs.selection import time_of
 from kit.logs.usage import FAILED, GOOD, PASSWORD, Trait, Usage
-from kit.logs.view import network_of, time_of
+from kit.logs.view import network_of
 
 _DAY: Final = 86_400_000_000
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from kit.logs import arrow
 from kit.logs.pairs import LOW, NEVER, Ints, Pairs
-from kit.logs.view import time_of
+from kit.logs.selection import time_of
 from kit.model import Outcome
 
 MOST_PAIRS: Final = 1 << 18

@@ -10,7 +10,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from kit.logs.view import Filter, Ints, Selection, View, time_of
+from kit.logs.selection import Ints, Selection, time_of
+from kit.logs.view import Filter, View
 
 Floats = npt.NDArray[np.float64]
 

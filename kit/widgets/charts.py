@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from kit.logs.view import Ints
+from kit.logs.selection import Ints
 from kit.model import Cause, Outcome
 from kit.widgets.common import COLOURS, QUIET, at_home, escape
 

@@ -18,8 +18,9 @@ from kit.logs.authlog import AuthLog
 from kit.logs.blocks import FORMATS, write_blocks
 from kit.logs.export import open_export
 from kit.logs.places import open_places
+from kit.logs.selection import Selection, edges_between
 from kit.logs.trends import last_two_weeks, onset, success_rate
-from kit.logs.view import Derived, Filter, Selection, View, edges_between
+from kit.logs.view import Derived, Filter, View
 from kit.model import Outcome
 from kit.widgets.charts import MOST, NOT_KNOWN, Bar, Sides, TimeChart, colours_of
 from kit.widgets.common import STYLE, escape, say

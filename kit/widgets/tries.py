@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from kit.errors import KitError
 from kit.logs.around import read_line
-from kit.logs.view import Selection
+from kit.logs.selection import Selection
 from kit.widgets.common import escape, say
 
 PAGE: Final = 12

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kit.logs import view as view_module
+from kit.logs.selection import edges_between
 from kit.logs.table import SCHEMA
-from kit.logs.view import Filter, View, domain_of, edges_between, network_of
+from kit.logs.view import Filter, View, domain_of, network_of
 
 START = datetime(2026, 10, 24, 20, 0, tzinfo=UTC)
 ROW = st.fixed_dictionaries(

@@ -13,7 +13,7 @@ import pytest
 
 import kit
 from kit.logs.authlog import Unknown
-from kit.logs.view import MOST_BARS
+from kit.logs.selection import MOST_BARS
 from kit.model import Attempt, Cause, Outcome
 from kit.widgets.explorer import Explorer
 from tests.widgets.made_logs import make_log
