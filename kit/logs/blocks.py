@@ -6,10 +6,7 @@ wider network than those addresses fill, never what is the reader's own.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Collection, Iterable
-from contextlib import suppress
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address, collapse_addresses, ip_address, ip_network
 from pathlib import Path
@@ -17,6 +14,7 @@ from typing import Final, NamedTuple
 
 from kit.errors import UsageError
 from kit.logs.case import Judgement, Verdict
+from kit.logs.export import whole_file
 from kit.logs.familiar import Network, networks
 
 Address = IPv4Address | IPv6Address
@@ -119,19 +117,8 @@ def write_blocks(path: Path, verdicts: Iterable[Verdict], *, own: Iterable[str] 
     addresses = addresses_to_block(verdicts, own=own)
     form = format_of(path)
     head = f"{form.first}# {MARK} on {now:%Y-%m-%d}: {len(addresses):,}. Look at them before you use them:\n# {form.use}\n"
-    temporary = None
-    try:
-        number, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        with os.fdopen(number, "w", encoding="ascii") as file:
-            file.write(head + form.write(addresses))
-        Path(temporary).replace(path)
-    except OSError as fault:
-        what = f"cannot be written ({fault.strerror or fault})"
-        raise UsageError(what, where=str(path), next_step="Choose a folder that is there, is yours and has room") from fault
-    finally:
-        if temporary:
-            with suppress(FileNotFoundError):
-                Path(temporary).unlink()
+    with whole_file(path) as temporary:
+        Path(temporary).write_text(head + form.write(addresses), "ascii")
     return len(addresses)
 
 

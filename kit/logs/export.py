@@ -59,17 +59,28 @@ def open_export(path: Path, logs: Iterable[Path] = (), kind: Kind = ATTEMPTS) ->
         raise UsageError("is a folder", where=str(path), next_step="Give the name of a file")
     if path.exists() and any(log.exists() and path.samefile(log) for log in logs):
         raise UsageError("is a log that is being read", where=str(path), next_step="Give the name of another file")
-    temporary = None
-    try:
+    with whole_file(path) as temporary:
         if path.exists() and not (path.is_file() and (path.stat().st_size == 0 or form.columns(path) >= kind.marks)):
             step = "Give another name, or take that file away"
             raise UsageError(f"is there already, and no earlier export of {kind.rows}", where=str(path), next_step=step)
-        number, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        os.close(number)
         with form.write(temporary, kind.schema) as write:
             yield write
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[str]:
+    """The name of a file beside that one, which takes its place once all is written, and else is gone. Only its owner may read it.
+
+    Raises:
+        UsageError: the folder takes no file.
+    """
+    temporary = None
+    try:
+        number, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        os.close(number)
+        yield temporary
         Path(temporary).replace(path)
-    except KitError:  # the log cannot be read: an OSError too, and none of ours here
+    except KitError:  # a log that cannot be read is an OSError too, and none of ours here
         raise
     except OSError as fault:
         what = f"cannot be written ({fault.strerror or fault})"
