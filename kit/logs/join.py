@@ -72,10 +72,14 @@ _ATTEMPTS: Final = frozenset(("verdict", "backend", "login", "refused", "attempt
 
 
 class Joiner:
-    """Takes batches of events in order, gives attempts in order of their lines."""
+    """Takes batches of events in order, gives attempts in order of their lines.
+
+    Attributes:
+        held: batches whose attempts may still learn from lines to come.
+    """
 
     def __init__(self) -> None:
-        self._held: deque[Attempts] = deque()
+        self.held: deque[Attempts] = deque()
         self._newest = _LONG_AGO
         self._connections: dict[str, Connection] = {}  # by host, program and process id
         self._trouble_at: dict[str, int] = {}  # process → when it could not reach the authentication server
@@ -116,10 +120,10 @@ class Joiner:
         for handler, given in zip(handlers, arguments, strict=True):
             if handler:
                 handler(*given)
-        self._held.append(held)
+        self.held.append(held)
         self._newest = held.newest
-        while self._held[0].newest < self._newest - WINDOW or sum(len(h.alive) for h in self._held) > MOST_HELD:
-            yield self._held.popleft()
+        while self.held[0].newest < self._newest - WINDOW or sum(len(h.alive) for h in self.held) > MOST_HELD:
+            yield self.held.popleft()
         self._forget(self._newest)
 
     def _read(self, held: Attempts) -> tuple[list[Any], list[tuple[Any, ...]]]:
@@ -146,8 +150,8 @@ class Joiner:
 
     def finish(self) -> Iterator[Attempts]:
         """What is still open, at the end of the log."""
-        yield from self._held
-        self._held.clear()
+        yield from self.held
+        self.held.clear()
         self._connections.clear()
         self._trouble_at.clear()
         self._sessions.clear()

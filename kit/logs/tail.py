@@ -8,7 +8,7 @@ what `read_logs` would give for the lines so far, and every one of these lines i
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -18,7 +18,6 @@ import pyarrow.compute as pc
 from kit.logs.authlog import AuthLog, Coverage, Paths, Unknown
 from kit.logs.classes import line_classes
 from kit.logs.clock import Clock
-from kit.logs.columns import Attempts
 from kit.logs.growing import GrowingFile, Reading
 from kit.logs.join import Joiner
 from kit.logs.printed import GrowingOutput
@@ -100,7 +99,7 @@ class Tail:
     def log(self) -> AuthLog:
         """All lines so far, as `read_logs` would give them."""
         held = Portion()
-        for attempts in self._held:
+        for attempts in self._joiner.held:
             held.add(attempts)
         tables = [*self._tables, *([held.table()] if held.rows else [])]
         table = pa.concat_tables(tables).unify_dictionaries() if tables else SCHEMA.empty_table()
@@ -112,11 +111,6 @@ class Tail:
             time_anchor=tuple(f"{each.name}: {each.clock.anchor}" for each in self._growing.readings if each.clock),
             problems=tuple(self._growing.problems),
         )
-
-    @property
-    def _held(self) -> Iterable[Attempts]:
-        """What later lines may still reach."""
-        return self._joiner._held  # noqa: SLF001 - nobody else looks at it before it is final
 
     def _take(self, reading: Reading, source: Source) -> None:
         clock, tally = self._clock(reading, source), self._scanner.tally
@@ -158,7 +152,7 @@ class Tail:
             return
         self._settle()
         self._tables = [_renamed(table, changed) for table in self._tables]
-        for attempts in self._held:
+        for attempts in self._joiner.held:
             attempts.batch.file = changed.get(attempts.batch.file, attempts.batch.file)
 
 
