@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kit.checks.discovery import Discovery
     from kit.profiles import Options
     from kit.redact import Secret
-    from kit.sending.journal import Series
+    from kit.sending.entries import Series
     from kit.sending.mail import Mail
     from kit.sending.series import SeriesResult
 
@@ -89,7 +89,7 @@ def send_command(
 
     from kit.auth.budget import ATTEMPTS_AN_HOUR
     from kit.checks import text
-    from kit.sending.journal import series_of
+    from kit.sending.entries import series_of
     from kit.sending.pace import MOST_MESSAGES
     from kit.sending.send import send
     from kit.sending.signin import check_mechanism

@@ -11,7 +11,7 @@ from kit.commands.common import number
 from kit.model import Cause, Finding, Severity, Step
 
 if TYPE_CHECKING:
-    from kit.sending.journal import Entry
+    from kit.sending.entries import Entry
     from kit.sending.series import SeriesResult
 
 
@@ -50,7 +50,7 @@ class Screen:
 
 def entry_line(entry: Entry, of: int) -> str:
     """One message of a series, as something has become of it."""
-    from kit.sending.journal import WORDS
+    from kit.sending.entries import WORDS
 
     more = ""
     if entry.state == "accepted":
@@ -69,7 +69,7 @@ def moment(seconds: float) -> str:
 
 def all_in_all(result: SeriesResult) -> str:
     """How many messages came to what."""
-    from kit.sending.journal import totals
+    from kit.sending.entries import totals
 
     return f"{number(len(result.entries), 'message')}: {totals(result.entries)}"
 

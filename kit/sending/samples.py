@@ -16,7 +16,7 @@ from kit.fields import shown
 from kit.knowledge.load import load_table
 from kit.sending.addresses import parse_addresses
 from kit.sending.content import MAX_LINE
-from kit.sending.journal import Series
+from kit.sending.entries import Series
 from kit.sending.mail import Mail, check_typed, mail, read_message
 from kit.sending.message import build_test_message
 

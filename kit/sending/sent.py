@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from kit.errors import UnreadableInput
-from kit.sending.journal import Entry, Series, State, journal_folder, read_journal
+from kit.sending.entries import Entry, Series, State
+from kit.sending.journal import journal_folder, read_journal
 
 _LARGEST: Final = 1 << 24
 _WORDS: Final = {

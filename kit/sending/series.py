@@ -26,8 +26,9 @@ from kit.sending.approach import hang_up, refusal
 from kit.sending.deliver import Delivered, transaction, unfit
 from kit.sending.dialogue import Say, Talk, Together
 from kit.sending.enter import enter
+from kit.sending.entries import Entry, State, found_in_doubt
 from kit.sending.findings import found_broken, found_odd
-from kit.sending.journal import Entry, Journal, State, found_in_doubt
+from kit.sending.journal import Journal
 from kit.sending.mail import Mail
 from kit.sending.pace import Pace, duration, parse_limits
 from kit.sending.reply import Offer

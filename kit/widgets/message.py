@@ -8,7 +8,7 @@ import ipywidgets as w
 
 from kit.errors import KitError, UsageError
 from kit.model import Profile
-from kit.sending.journal import Series, series_of
+from kit.sending.entries import Series, series_of
 from kit.sending.mail import MAX_FILE, Mail, mail, typed_mailboxes
 from kit.sending.samples import ATTACHED, MAX_ATTACHMENT, message_of, samples
 from kit.widgets.common import escape, say

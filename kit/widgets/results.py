@@ -10,8 +10,8 @@ from kit.checks.chain import VersionProbe
 from kit.checks.matrix import Rating, Way
 from kit.checks.matrix import table as matrix
 from kit.model import CheckResult, Finding, Probe, SendResult, Severity, Step
+from kit.sending.entries import WORDS, Entry, State, totals
 from kit.sending.headers import Hop, Result
-from kit.sending.journal import WORDS, Entry, State, totals
 from kit.sending.received import Received
 from kit.sending.story import answers
 from kit.widgets.common import escape, table

@@ -17,7 +17,8 @@ from kit.checks.text import plan
 from kit.errors import KitError
 from kit.model import Profile, Security, SendResult, Step
 from kit.sandbox.server import HOST, Sandbox, open_sandbox
-from kit.sending.journal import Entry, Journal, State, anywhere, journal_folder, read_journal, unfinished
+from kit.sending.entries import Entry, State, anywhere
+from kit.sending.journal import Journal, journal_folder, read_journal, unfinished
 from kit.sending.mail import Mail
 from kit.sending.pace import MOST_MESSAGES, Pace
 from kit.sending.received import read_received

@@ -19,7 +19,8 @@ from pathlib import Path
 from kit.auth.budget import account_of
 from kit.model import Security
 from kit.sandbox.server import open_sandbox
-from kit.sending.journal import Journal, Series
+from kit.sending.entries import Series
+from kit.sending.journal import Journal
 from kit.sending.mail import mail
 from kit.sending.message import build_test_message
 from kit.sending.pace import Limit, Pace

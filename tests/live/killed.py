@@ -19,7 +19,8 @@ from typing import Any
 from kit.errors import UnreadableInput
 from kit.model import Profile, Security, Step
 from kit.redact import Secret
-from kit.sending.journal import Journal, Series
+from kit.sending.entries import Series
+from kit.sending.journal import Journal
 from kit.sending.mail import Mail, mail
 from kit.sending.message import build_test_message
 from kit.sending.pace import Limit, Pace

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from kit.auth.budget import account_of
 from kit.errors import UnreadableInput, UsageError
 from kit.model import Profile, Security
-from kit.sending.journal import Journal, Series, State, found_in_doubt, journal_folder, read_journal, series_of, unfinished
+from kit.sending.entries import Series, State, found_in_doubt, series_of
+from kit.sending.journal import Journal, journal_folder, read_journal, unfinished
 
 NOON = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 SERIES = Series(

@@ -363,7 +363,7 @@ async def test_where_nobody_reads_any_more_the_mail_goes_out_all_the_same_and_th
 
 def test_a_line_about_a_message_is_in_plain_words_and_a_wait_has_its_day():
     from kit.commands.telling import entry_line
-    from kit.sending.journal import Entry, State
+    from kit.sending.entries import Entry, State
 
     tomorrow = datetime.now().astimezone() + timedelta(days=1)
     later = Entry(number=2, state=State.LATER, until=tomorrow.timestamp())

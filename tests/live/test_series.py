@@ -16,7 +16,8 @@ import pytest
 from kit.errors import BudgetSpent, UnreadableInput
 from kit.model import Cause, Outcome, Profile, Security, Severity
 from kit.redact import Secret
-from kit.sending.journal import Journal, Series, State
+from kit.sending.entries import Series, State
+from kit.sending.journal import Journal
 from kit.sending.mail import Mail, mail
 from kit.sending.message import build_test_message
 from kit.sending.pace import Limit, Pace

@@ -18,7 +18,8 @@ from kit.logs.trace import trace
 from kit.logs.trail import State
 from kit.model import Cause, Outcome, Profile, Security, Severity
 from kit.redact import Secret
-from kit.sending.journal import Journal, Series
+from kit.sending.entries import Series
+from kit.sending.journal import Journal
 from kit.sending.mail import mail
 from kit.sending.pace import Limit, Pace
 from kit.sending.sent import find_sent, last_sent, read_sent

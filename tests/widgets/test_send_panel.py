@@ -14,7 +14,8 @@ import pytest
 import kit
 from kit.model import Profile, Reply, Security, SendResult, Step
 from kit.profiles import forget_profile, save_profile
-from kit.sending.journal import Journal, State, unfinished
+from kit.sending.entries import State
+from kit.sending.journal import Journal, unfinished
 from kit.sending.samples import build, samples
 from kit.sending.story import answers, facts, stopped, timeline
 from kit.widgets.clock import clock

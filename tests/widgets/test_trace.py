@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kit.sending.journal import Journal, Series, State
+from kit.sending.entries import Series, State
+from kit.sending.journal import Journal
 from kit.widgets.trace import MOST, TracePanel
 from tests.widgets.pages import assert_harmless, shown, state
 
