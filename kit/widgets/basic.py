@@ -22,6 +22,8 @@ from kit.widgets.fit import Fit
 
 _ALL: Final = "every kind"
 _MOST: Final = 50
+_AT_ONCE: Final = 8
+"""Devices that are shown before one asks for more."""
 # What a day's bar is made of: its name, its field of a Day, its colour.
 _PARTS: Final = (
     ("password", "password", COLOURS[0]),
@@ -123,7 +125,9 @@ def _devices(devices: Sequence[Device]) -> str:
         ways = ", ".join(device.move_to[:2]) + (f" and {len(device.move_to) - 2} more" if len(device.move_to) > 2 else "")
         rows.append([_cut(user), likely, _cut(origin), _cut(how), *unbroken, ways])
     more = f'<div class="kit-note">… and {len(devices) - _MOST:,} more: the file has them all.</div>' if len(devices) > _MOST else ""
-    return table(heads, rows) + more
+    rest = rows[_AT_ONCE:]
+    folded = f"<details><summary>{len(rest)} more</summary>{table(heads, rest)}</details>" if rest else ""
+    return table(heads, rows[:_AT_ONCE]) + folded + more
 
 
 def _cut(text: str) -> str:
